@@ -1,0 +1,1 @@
+"""Fine-tune a language model and know that it worked."""
