@@ -464,6 +464,39 @@ class Diagnosis:
     next_command: str
 
 
+@dataclass(frozen=True, slots=True)
+class WorstRow:
+    """A row that the tuned model got wrong with confidence: its index in the judged rows, and what was said."""
+
+    index: int
+    gold: str
+    answered: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The result of an evaluation: numbers with intervals, comparisons, the outcome, and what the figures show.
+
+    ``judged_on`` is ``test`` or ``out-of-fold``. ``systems`` holds every metric of the tuned model (``tuned``) and of each
+    opponent on the judged rows; ``validation`` the same on the validation rows. ``thresholds`` maps a label to the decision
+    threshold chosen on validation (empty when the most probable label is answered). ``figures`` is JSON for the report.
+    """
+
+    judged_on: str
+    num_rows: int
+    measures: tuple[Measure, ...]
+    per_label: Mapping[str, Mapping[str, float | None]]
+    systems: Mapping[str, Mapping[str, float | None]]
+    validation: Mapping[str, Mapping[str, float | None]]
+    thresholds: Mapping[str, float]
+    verdict: Verdict
+    diagnosis: Diagnosis
+    figures: Mapping[str, object]
+    worst: tuple[WorstRow, ...]
+    choices: tuple[Choice, ...]
+
+
 # -------------------------------------------------------------------------------------------------------------- seams
 
 
