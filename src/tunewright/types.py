@@ -536,12 +536,24 @@ class Task(Protocol):
         """The stratum that splits keep in proportion."""
         ...
 
-    def encode(self, rows: pa.Table, tokenizer: Any, max_length: int) -> Iterator[tuple[list[int], list[float], int]]:
-        """Token ids, target and the number of tokens cut, one triple per row, in order."""
+    def bind(self, dataset: Dataset) -> Task:
+        """This task with the data's label set; everything below may only be asked of a bound task."""
         ...
 
-    def attach(self, base: Base) -> torch.nn.Module:
-        """The base with this task's fresh head: a module that maps a Batch to logits[N, C]."""
+    def texts(self, rows: pa.Table) -> list[str]:
+        """What a baseline or a person reads of each row."""
+        ...
+
+    def tokenize(self, rows: pa.Table, tokenizer: Any, max_length: int | None) -> list[list[int]]:
+        """Token ids of each row in order, special tokens included; whole where ``max_length`` is None."""
+        ...
+
+    def targets(self, rows: pa.Table) -> list[list[float]]:
+        """The training target of each row, in the form that the objective reads."""
+        ...
+
+    def attach(self, base: Base, seed: int) -> torch.nn.Module:
+        """The base with this task's fresh head (initialised from ``seed``): maps a Batch to logits[N, C]."""
         ...
 
     def objective(self) -> Objective:

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Methods of tuning, one file each; a method wraps a module and folds back into it."""

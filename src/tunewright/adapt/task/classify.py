@@ -1,0 +1,271 @@
+"""Text classification: one label of two or many, or several labels at once.
+
+A record before and after ``read``:
+
+    {"text": "A gripping film.", "label": "positive"}      ->  {"text": "A gripping film.", "label": ["positive"]}
+    {"text": "Rain and wind",    "label": "rain|wind"}     ->  {"text": "Rain and wind", "label": ["rain", "wind"]}
+
+Outputs: ``softmax`` gives one logit per label and answers the most probable; ``sigmoid`` gives one logit for two labels
+(the probability of the second in sorted order), or one independent logit per label where rows carry several.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from tunewright.adapt.recognise import looks_multilabel, recognise_classification
+from tunewright.config.base import ComponentConfig, Option
+from tunewright.types import (
+    Answer,
+    Base,
+    Choice,
+    ColumnProfile,
+    Dataset,
+    Field,
+    Floats,
+    Label,
+    Labels,
+    Objective,
+    Recognition,
+    Row,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import torch
+
+
+class Classify:
+    """Text classification on an encoder or a decoder: binary, multi-class or multi-label."""
+
+    class Config(ComponentConfig):
+        """Options of text classification."""
+
+        output: Literal["auto", "softmax", "sigmoid"] = Option(
+            "auto", "softmax: one output per label; sigmoid: one output for two labels, or one per label if rows have several."
+        )
+        separator: str = Option(
+            "auto", "What separates several labels in one cell (such as '|'); '' when a cell is always one label."
+        )
+        pooling: Literal["auto", "first", "mean", "last"] = Option(
+            "auto", "Which hidden state stands for the text; auto is what the architecture's stock head does."
+        )
+        activation: Literal["auto", "tanh", "gelu", "relu", "silu", "none"] = Option(
+            "auto", "Activation of the head's dense layer; auto is what the architecture's stock head does."
+        )
+        dropout: float = Option(0.1, "Dropout of the head while training.", ge=0.0, lt=1.0)
+        label_smoothing: float = Option(0.0, "Share of the target spread over all labels (softmax only).", ge=0.0, lt=1.0)
+        class_weights: Literal["none", "balanced"] = Option(
+            "none", "balanced: a label's rows weigh in inverse proportion to their number."
+        )
+
+    fields: Sequence[Field] = (
+        Field("text", "text", "The text to classify."),
+        Field("label", "label", "Its label, or several as a list or separated in one cell."),
+    )
+
+    def __init__(self, config: Config | None = None) -> None:
+        """An unbound task: it can recognise and read rows; ``bind`` gives it a label set."""
+        self.config = config or self.Config()
+        self.labels: tuple[str, ...] = ()
+        self.multi_label = False
+        self.label_counts: Mapping[str, int] = {}
+
+    # -- questions asked before there is a label set
+
+    def recognise(self, profiles: Sequence[ColumnProfile]) -> Recognition | None:
+        """Which columns hold text and label."""
+        return recognise_classification(profiles)
+
+    def tuned_to(self, profiles: Sequence[ColumnProfile], columns: Mapping[str, str]) -> tuple[Classify, tuple[Choice, ...]]:
+        """This task with ``separator`` decided from the label column's profile, and the choice made."""
+        if self.config.separator != "auto":
+            return self, ()
+        profile = next((each for each in profiles if each.name == columns.get("label")), None)
+        found = (looks_multilabel(profile) if profile is not None else None) or ""
+        separator = "" if found == "list" else found
+        reason = f"cells such as {profile.examples[0]!r} hold several labels" if separator and profile else "one label a cell"
+        tuned = Classify(self.config.model_copy(update={"separator": separator}))
+        return tuned, (Choice("task.separator", separator, reason),)
+
+    def read(self, fields: Row) -> Row:
+        """Text as str and label as a list of distinct str in order; ValueError says why a row is unusable."""
+        text = fields.get("text")
+        if not isinstance(text, str) or not text.strip():
+            raise ValueError("empty text")
+        return {"text": text, "label": self._read_labels(fields.get("label"))}
+
+    def identity(self, fields: Row) -> str:
+        """Duplicates are judged by the text."""
+        return str(fields["text"])
+
+    def stratum(self, fields: Row) -> str:
+        """Splits keep each label (or combination of labels) in proportion."""
+        return "\x1f".join(_strings(fields["label"]))
+
+    # -- questions asked of a bound task
+
+    def bind(self, dataset: Dataset) -> Classify:
+        """This task with the data's labels; it is multi-label where any row has none or more than one."""
+        counts = dataset.label_counts.get("train", {})
+        multi_label = any(_any_not_single(dataset.table(split)) for split in dataset.splits)
+        return self.with_labels(dataset.labels, multi_label=multi_label, label_counts=counts)
+
+    def with_labels(self, labels: Sequence[str], *, multi_label: bool, label_counts: Mapping[str, int]) -> Classify:
+        """This task bound to a label set."""
+        bound = Classify(self.config)
+        bound.labels = tuple(labels)
+        bound.multi_label = multi_label
+        bound.label_counts = dict(label_counts)
+        return bound
+
+    @property
+    def sigmoid(self) -> bool:
+        """Whether the outputs are independent probabilities."""
+        return self.multi_label or (self.config.output == "sigmoid" and len(self.labels) == 2)
+
+    @property
+    def num_outputs(self) -> int:
+        """The width of the head: one per label, or a single one for two labels by sigmoid."""
+        return 1 if self.sigmoid and not self.multi_label else len(self.labels)
+
+    def texts(self, rows: pa.Table) -> list[str]:
+        """The text column."""
+        texts: list[str] = rows["text"].to_pylist()
+        return texts
+
+    def tokenize(self, rows: pa.Table, tokenizer: Any, max_length: int | None) -> list[list[int]]:
+        """Token ids of the texts with the tokenizer's own special tokens; cut on the right to ``max_length``."""
+        options = {} if max_length is None else {"truncation": True, "max_length": max_length}
+        ids: list[list[int]] = tokenizer(self.texts(rows), return_attention_mask=False, **options)["input_ids"]
+        return ids
+
+    def targets(self, rows: pa.Table) -> list[list[float]]:
+        """``[index]`` for softmax, ``[0 or 1]`` for one sigmoid, a 0/1 vector over the labels for several."""
+        chosen = self.gold(rows).chosen
+        if self.multi_label:
+            return [[float(value) for value in row] for row in chosen]
+        return [[float(value)] for value in chosen]
+
+    def attach(self, base: Base, seed: int) -> torch.nn.Module:
+        """The trunk of ``base`` with a head; the dense layer starts from the base's own pooler where it ships one."""
+        from tunewright.adapt.attach import attach_head
+
+        return attach_head(base, self, seed)
+
+    def objective(self) -> Objective:
+        """Cross-entropy over the labels, or binary cross-entropy on independent outputs."""
+        weights = self._class_weights()
+        if self.sigmoid:
+            positive = [weights[1] / weights[0]] if weights and not self.multi_label else None
+            return Objective("binary_cross_entropy", {"positive_weights": positive})
+        return Objective("cross_entropy", {"label_smoothing": self.config.label_smoothing, "class_weights": weights})
+
+    def gold(self, rows: pa.Table) -> Answer:
+        """The right labels."""
+        position = {label: index for index, label in enumerate(self.labels)}
+        column: list[list[str]] = rows["label"].to_pylist()
+        if not self.multi_label:
+            return Label(self.labels, np.array([position[labels[0]] for labels in column], dtype=np.int64))
+        chosen = np.zeros((len(column), len(self.labels)), dtype=np.bool_)
+        for row, labels in enumerate(column):
+            chosen[row, [position[label] for label in labels]] = True
+        return Labels(self.labels, chosen)
+
+    def decode(self, logits: Floats) -> Answer:
+        """Softmax or sigmoid of the logits[N, C], and the labels that they choose."""
+        if self.multi_label:
+            probabilities = _sigmoid(logits)
+            return Labels(self.labels, probabilities >= 0.5, probabilities)
+        if self.sigmoid:
+            positive = _sigmoid(logits[:, 0])
+            probabilities = np.stack([1.0 - positive, positive], axis=1)
+        else:
+            shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+            probabilities = shifted / shifted.sum(axis=1, keepdims=True)
+        return Label(self.labels, probabilities.argmax(axis=1), probabilities)
+
+    @property
+    def metrics(self) -> Sequence[str]:
+        """What is reported, the primary one first."""
+        if self.multi_label:
+            return (
+                "micro_f1", "macro_f1", "weighted_f1", "subset_accuracy", "hamming_loss", "micro_precision", "micro_recall",
+                "macro_precision", "macro_recall", "roc_auc", "pr_auc", "log_loss", "brier",
+            )  # fmt: skip
+        return (
+            "accuracy", "macro_f1", "weighted_f1", "micro_f1", "macro_precision", "macro_recall", "mcc", "roc_auc", "pr_auc",
+            "log_loss", "ece", "brier",
+        )  # fmt: skip
+
+    @property
+    def baselines(self) -> Sequence[str]:
+        """Trivial and classical references, and the untouched base."""
+        return ("majority", "tfidf_lr", "nb_svm", "untouched_base")
+
+    # -- inner
+
+    def _read_labels(self, value: object) -> list[str]:
+        if isinstance(value, str) and value.lstrip().startswith("[") and value.rstrip().endswith("]"):
+            value = _parsed_list(value)
+        if isinstance(value, (list, tuple)):
+            labels = [_label_text(item) for item in value]
+        elif isinstance(value, str) and self.config.separator not in ("", "auto"):
+            labels = [part.strip() for part in value.split(self.config.separator)]
+        else:
+            labels = [_label_text(value)]
+        labels = list(dict.fromkeys(label for label in labels if label))
+        if not labels and not isinstance(value, (list, tuple)):
+            raise ValueError("no label")
+        return labels
+
+    def _class_weights(self) -> list[float] | None:
+        if self.config.class_weights == "none" or self.multi_label:
+            return None
+        total = sum(self.label_counts.values())
+        return [total / (len(self.labels) * max(1, self.label_counts.get(label, 0))) for label in self.labels]
+
+
+def _any_not_single(rows: pa.Table) -> bool:
+    import pyarrow.compute as pc
+
+    return bool(pc.any(pc.not_equal(pc.list_value_length(rows["label"]), 1)).as_py())
+
+
+def _label_text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        if value != value:  # noqa: PLR0124 - NaN is the only value unequal to itself
+            return ""
+        return str(int(value)) if value.is_integer() else str(value)
+    if isinstance(value, (dict, list, tuple)):
+        raise ValueError("the label is not a plain value")  # noqa: TRY004 - a reason to reject, not a type fault
+    return str(value).strip()
+
+
+def _parsed_list(value: str) -> object:
+    try:
+        parsed: object = json.loads(value)
+    except json.JSONDecodeError:
+        return value
+    return parsed
+
+
+def _strings(value: object) -> list[str]:
+    assert isinstance(value, list)
+    return [str(item) for item in value]
+
+
+def _sigmoid(logits: Floats) -> Floats:
+    result: Floats = 0.5 * (1.0 + np.tanh(0.5 * logits))
+    return result
+
+
