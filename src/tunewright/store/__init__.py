@@ -1,1 +1,1 @@
-"""TODO."""
+"""Everything durable: artefacts, checkpoints, run folders, events, locks. The only package that writes what must survive."""
