@@ -74,7 +74,9 @@ def head_settings(layout: Layout, options: HeadOptions) -> tuple[Any, str]:
 def is_stock(layout: Layout, options: HeadOptions) -> bool:
     """Whether transformers' own sequence classification class computes the same."""
     pooling, activation = head_settings(layout, options)
-    return bool(layout.stock_class) and pooling == layout.pooling and (not layout.dense or activation == layout.activation)
+    return (
+        bool(layout.stock_class) and pooling == layout.pooling and (not layout.dense or activation == layout.activation)
+    )
 
 
 def read_pooler(base: Base) -> tuple[torch.Tensor, torch.Tensor] | None:

@@ -98,7 +98,9 @@ def _write(
     histogram: Counter[int] = Counter()
     for split in dataset.splits:
         rows = dataset.table(split)
-        counted = _write_split(draft.path(f"{split}.arrow"), rows, task, tokenizer, max_length, tell, f"encoding {split}")
+        counted = _write_split(
+            draft.path(f"{split}.arrow"), rows, task, tokenizer, max_length, tell, f"encoding {split}"
+        )
         totals.update(counted[0])
         histogram.update(counted[1])
     before = dataset.ledger
@@ -136,7 +138,11 @@ def decide_max_length(lengths: Counter[int], max_positions: int) -> Choice:
         reason = f"the longest row has {longest} tokens; no row is cut"
     else:
         cut = sum(count for length, count in lengths.items() if length > limit)
-        why = "all that the model can read" if limit == max_positions else f"{WHOLE_SHARE:.0%} of the rows have at most {quantile}"
+        why = (
+            "all that the model can read"
+            if limit == max_positions
+            else f"{WHOLE_SHARE:.0%} of the rows have at most {quantile}"
+        )
         reason = f"{why}; {cut:,} of {total:,} rows are cut (the longest has {longest:,} tokens)"
     return Choice("encode.max_length", limit, reason)
 
@@ -157,7 +163,12 @@ def _write_split(
     import pyarrow as pa
 
     schema = pa.schema(
-        [("id", pa.int64()), ("source", pa.list_(pa.int32())), ("target", pa.list_(pa.float32())), ("truncated", pa.bool_())]
+        [
+            ("id", pa.int64()),
+            ("source", pa.list_(pa.int32())),
+            ("target", pa.list_(pa.float32())),
+            ("truncated", pa.bool_()),
+        ]
     )
     totals: Counter[str] = Counter()
     histogram: Counter[int] = Counter()
@@ -168,7 +179,9 @@ def _write_split(
             lengths = [len(row) for row in ids]
             too_long = [index for index, length in enumerate(lengths) if length > max_length]
             if too_long:
-                for index, row in zip(too_long, task.tokenize(piece.take(too_long), tokenizer, max_length), strict=True):
+                for index, row in zip(
+                    too_long, task.tokenize(piece.take(too_long), tokenizer, max_length), strict=True
+                ):
                     ids[index] = row
             truncated = [length > max_length for length in lengths]
             writer.write_batch(
@@ -192,5 +205,5 @@ def _edge(length: int) -> int:
     """The upper edge of the histogram's bin: multiples of 8 up to 64, then doubling steps with four bins each."""
     if length <= 64:  # noqa: PLR2004 - the edge named above
         return 8 * math.ceil(length / 8)
-    width = 2 ** (math.ceil(math.log2(length)) - 3)
+    width = 1 << (math.ceil(math.log2(length)) - 3)
     return width * math.ceil(length / width)

@@ -1,9 +1,9 @@
 """Save a tuned classifier in the ecosystem's format and load it again.
 
-    config.json          the base's, with the label names and the stock class's name
-    model.safetensors    weights under transformers' names
-    tokenizer files      as the base had them
-    tunewright.json      task, options, labels, thresholds, max_length: what `predict` needs besides
+config.json          the base's, with the label names and the stock class's name
+model.safetensors    weights under transformers' names
+tokenizer files      as the base had them
+tunewright.json      task, options, labels, thresholds, max_length: what `predict` needs besides
 """
 
 from __future__ import annotations
@@ -114,7 +114,11 @@ def load_weights(folder: Path, task: Classify, architecture: str, kind: str) -> 
 
 
 def _stored_name(name: str, layout: Layout) -> str:
-    for own, stored in (("trunk.", f"{layout.trunk}."), ("head.dense.", f"{layout.dense}."), ("head.output.", f"{layout.output}.")):
+    for own, stored in (
+        ("trunk.", f"{layout.trunk}."),
+        ("head.dense.", f"{layout.dense}."),
+        ("head.output.", f"{layout.output}."),
+    ):
         if name.startswith(own):
             return stored + name.removeprefix(own)
     raise AssertionError(name)
@@ -139,7 +143,9 @@ def _config(base: Base, layout: Layout, task: Classify) -> dict[str, object]:
 
 
 def _belongs_to_tokenizer(name: str) -> bool:
-    return name.startswith(("tokenizer", "vocab", "merges", "special_tokens", "added_tokens", "spiece", "sentencepiece"))
+    return name.startswith(
+        ("tokenizer", "vocab", "merges", "special_tokens", "added_tokens", "spiece", "sentencepiece")
+    )
 
 
 def _pad_token(folder: Path) -> str | None:

@@ -47,7 +47,8 @@ class Classify:
         """Options of text classification."""
 
         output: Literal["auto", "softmax", "sigmoid"] = Option(
-            "auto", "softmax: one output per label; sigmoid: one output for two labels, or one per label if rows have several."
+            "auto",
+            "softmax: one output per label; sigmoid: one output for two labels, or one per label if rows have several.",
         )
         separator: str = Option(
             "auto", "What separates several labels in one cell (such as '|'); '' when a cell is always one label."
@@ -59,7 +60,9 @@ class Classify:
             "auto", "Activation of the head's dense layer; auto is what the architecture's stock head does."
         )
         dropout: float = Option(0.1, "Dropout of the head while training.", ge=0.0, lt=1.0)
-        label_smoothing: float = Option(0.0, "Share of the target spread over all labels (softmax only).", ge=0.0, lt=1.0)
+        label_smoothing: float = Option(
+            0.0, "Share of the target spread over all labels (softmax only).", ge=0.0, lt=1.0
+        )
         class_weights: Literal["none", "balanced"] = Option(
             "none", "balanced: a label's rows weigh in inverse proportion to their number."
         )
@@ -82,14 +85,20 @@ class Classify:
         """Which columns hold text and label."""
         return recognise_classification(profiles)
 
-    def tuned_to(self, profiles: Sequence[ColumnProfile], columns: Mapping[str, str]) -> tuple[Classify, tuple[Choice, ...]]:
+    def tuned_to(
+        self, profiles: Sequence[ColumnProfile], columns: Mapping[str, str]
+    ) -> tuple[Classify, tuple[Choice, ...]]:
         """This task with ``separator`` decided from the label column's profile, and the choice made."""
         if self.config.separator != "auto":
             return self, ()
         profile = next((each for each in profiles if each.name == columns.get("label")), None)
         found = (looks_multilabel(profile) if profile is not None else None) or ""
         separator = "" if found == "list" else found
-        reason = f"cells such as {profile.examples[0]!r} hold several labels" if separator and profile else "one label a cell"
+        reason = (
+            f"cells such as {profile.examples[0]!r} hold several labels"
+            if separator and profile
+            else "one label a cell"
+        )
         tuned = Classify(self.config.model_copy(update={"separator": separator}))
         return tuned, (Choice("task.separator", separator, reason),)
 
@@ -267,5 +276,3 @@ def _strings(value: object) -> list[str]:
 def _sigmoid(logits: Floats) -> Floats:
     result: Floats = 0.5 * (1.0 + np.tanh(0.5 * logits))
     return result
-
-

@@ -1,0 +1,36 @@
+"""Binary cross-entropy on independent outputs: one sigmoid for two labels, or one per label.
+
+Formula: -[w y log s(x) + (1 - y) log(1 - s(x))], averaged over the outputs of a row (Goodfellow et al. 2016, "Deep
+Learning", section 6.2.2.2). Shape letters: N rows, C outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch.nn import functional
+
+
+class BinaryCrossEntropy:
+    """Binary cross-entropy for one sigmoid output or for multi-label classification."""
+
+    def __init__(self, *, positive_weights: Sequence[float] | None = None) -> None:
+        """``positive_weights[C]`` multiply the loss of positive targets; None leaves them alone."""
+        self.positive_weights = (
+            None if positive_weights is None else torch.tensor(positive_weights, dtype=torch.float32)
+        )
+
+    def __call__(
+        self, logits_NC: torch.Tensor, columns: Mapping[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The loss summed over rows (mean over a row's outputs) and the number of rows; ``columns["target"]`` is [N, C]."""
+        weights = None if self.positive_weights is None else self.positive_weights.to(logits_NC.device)
+        losses_NC = functional.binary_cross_entropy_with_logits(
+            logits_NC.float(), columns["target"].float(), pos_weight=weights, reduction="none"
+        )
+        return losses_NC.mean(dim=1).sum(), self.count(columns)
+
+    def count(self, columns: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The number of rows."""
+        return torch.tensor(float(len(columns["target"])))

@@ -1,0 +1,66 @@
+"""The start-up probe: what this machine is fast at, measured for a fraction of a second at the model's own shapes.
+
+What it decides is saved as the Plan and reused by resume and replay, so that a run never changes its numerics half way.
+"""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from tunewright.types import Base, Choice
+
+WORTHWHILE = 1.3
+"""bf16 must be this much faster than fp32 before its coarser rounding (8 bits of precision) is taken."""
+TOKENS = 512
+
+
+def probe_dtype(base: Base, device: str) -> Choice:
+    """``bf16`` or ``fp32`` for the forward and backward matrix products; master weights and the update stay fp32."""
+    if device == "cuda":
+        supported = torch.cuda.is_bf16_supported()
+        return Choice(
+            "train.dtype",
+            "bf16" if supported else "fp32",
+            "the GPU computes in bf16" if supported else "no bf16 on this GPU",
+        )
+    if device != "cpu":
+        return Choice("train.dtype", "fp32", f"bf16 is not probed on {device}")
+    width = _width(base)
+    fp32, bf16 = (_gemm_rate(width, dtype) for dtype in (torch.float32, torch.bfloat16))
+    ratio = bf16 / fp32
+    reason = (
+        f"measured {bf16:.0f} against {fp32:.0f} GFLOP/s in fp32 at this model's width ({width}): {ratio:.1f} times"
+    )
+    return Choice("train.dtype", "bf16" if ratio >= WORTHWHILE else "fp32", reason)
+
+
+def choose_device(wanted: str) -> Choice:
+    """The device to train on: ``cuda``, ``mps`` or ``cpu``."""
+    if wanted != "auto":
+        return Choice("train.device", wanted, "as asked")
+    if torch.cuda.is_available():
+        return Choice("train.device", "cuda", torch.cuda.get_device_name(0))
+    if torch.backends.mps.is_available():
+        return Choice("train.device", "mps", "Apple GPU found")
+    return Choice("train.device", "cpu", f"no GPU found; {torch.get_num_threads()} threads")
+
+
+def _width(base: Base) -> int:
+    from tunewright.infer.load import read_config
+
+    config = read_config(base.folder)
+    return int(config.get("hidden_size") or config.get("n_embd") or config.get("d_model") or config.get("dim") or 512)
+
+
+def _gemm_rate(width: int, dtype: torch.dtype) -> float:
+    """GFLOP/s of [TOKENS, width] @ [width, 4 width], best of several calls."""
+    left = torch.ones(TOKENS, width, dtype=dtype)
+    right = torch.ones(width, 4 * width, dtype=dtype)
+    best = float("inf")
+    for _ in range(6):
+        started = time.perf_counter()
+        torch.mm(left, right)
+        best = min(best, time.perf_counter() - started)
+    return 2 * TOKENS * width * 4 * width / best / 1e9

@@ -1,0 +1,279 @@
+"""The train stage: decide the Plan, run the loop, obey the consumers, commit, and end with the best checkpoint.
+
+make_plan ─▶ Plan (saved; reused by resume and replay)
+train     ─▶ Loop.steps ─▶ consumers ─▶ evaluate | commit | stop ─▶ Checkpoint
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from tunewright import extensions
+from tunewright.config.base import ComponentConfig, Option
+from tunewright.infer.predict import predict_logits
+from tunewright.train.batches import Batches, Examples
+from tunewright.train.consumers import (
+    CommitEvery,
+    Consumer,
+    EvaluateEvery,
+    Evaluation,
+    Events,
+    Progress,
+    StopEarly,
+    StopWhenAsked,
+)
+from tunewright.train.loop import Loop, LossFunction, Settings
+from tunewright.train.optim import Optimizer, make_optimizer, rate_at
+from tunewright.train.probe import choose_device, probe_dtype
+from tunewright.train.state import read_moments, read_weights, write_state
+from tunewright.types import Base, Checkpoint, Choice, Directive, Floats, Objective, Plan, Tell, Trainable, tell_nobody
+
+if TYPE_CHECKING:
+    from tunewright.store.checkpoints import CheckpointStore
+
+SMALL_MODEL = 60_000_000
+FEW_STEPS = 300
+MOST_EPOCHS = 20
+
+
+class Train:
+    """How the model is trained."""
+
+    class Config(ComponentConfig):
+        """Options of training."""
+
+        epochs: int | None = Option(
+            None,
+            "Passes over the training rows. Empty: 3, or more on little data, until 300 updates or 20 passes.",
+            ge=1,
+            le=10_000,
+        )
+        batch_size: int = Option(32, "Rows per update.", ge=1, le=65_536)
+        lr: float | None = Option(
+            None, "Peak learning rate. Empty: 1e-4 for models under 60 million parameters outside the embedding, else 5e-5.",
+            gt=0.0, le=10.0,
+        )  # fmt: skip
+        optimizer: Optimizer.Config = Option(Optimizer.Config(), "Optimiser and schedule.")
+        clip_norm: float = Option(1.0, "Gradients are scaled down to this norm; 0 leaves them alone.", ge=0.0)
+        evaluate_every: int | None = Option(
+            None, "Updates between evaluations on the validation rows. Empty: an epoch.", ge=1
+        )
+        patience: int = Option(
+            3, "Evaluations without a gain in the metric after which training stops; 0 never stops.", ge=0
+        )
+        target: float | None = Option(None, "Stop as soon as the metric on the validation rows reaches this value.")
+        dtype: Literal["auto", "fp32", "bf16"] = Option(
+            "auto", "Precision of matrix products; auto measures what is faster."
+        )
+        device: Literal["auto", "cpu", "cuda", "mps"] = Option("auto", "Where to train.")
+        threads: int | None = Option(None, "CPU threads. Empty: as many as torch finds.", ge=1, le=1024)
+        token_budget: int | None = Option(
+            None, "Padded tokens in one micro-batch; bounds memory and changes nothing else. Empty: 16,384.", ge=8
+        )
+        commit_seconds: float = Option(
+            60.0, "Longest time between commits; what is lost when the process dies.", gt=0.0
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """What one training needs besides its rows: the collaborators that pipeline composes."""
+
+    trainable: Trainable
+    plan: Plan
+    config: Train.Config
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """Who watches a training: score(logits[N, C] of the validation rows), the declared metric, and where facts go."""
+
+    validation: Examples
+    score: Callable[[Floats], Mapping[str, float | None]]
+    metric: str
+    higher_is_better: bool
+    checkpoints: CheckpointStore
+    append_event: Callable[[str, Mapping[str, object]], None]
+    asked_to_stop: Callable[[], bool]
+    tell: Tell = tell_nobody
+
+
+def make_plan(config: Train.Config, base: Base, num_rows: int) -> Plan:
+    """Decide what was left open, each with its reason."""
+    device = choose_device(config.device)
+    threads = config.threads or torch.get_num_threads()
+    torch.set_num_threads(threads)
+    asked = "as asked"
+    choices = [
+        device,
+        Choice("train.threads", threads, asked if config.threads else "as many as torch finds"),
+        probe_dtype(base, str(device.value)) if config.dtype == "auto" else Choice("train.dtype", config.dtype, asked),
+        Choice(
+            "train.token_budget", config.token_budget or 16_384, asked if config.token_budget else "fits any laptop"
+        ),
+        _epochs(config, num_rows),
+        _learning_rate(config, base),
+    ]
+    return Plan(tuple(choices))
+
+
+def _epochs(config: Train.Config, num_rows: int) -> Choice:
+    if config.epochs is not None:
+        return Choice("train.epochs", config.epochs, "as asked")
+    steps_per_epoch = max(1, math.ceil(num_rows / config.batch_size))
+    epochs = min(MOST_EPOCHS, max(3, math.ceil(FEW_STEPS / steps_per_epoch)))
+    reason = "enough for most data" if epochs == 3 else f"{steps_per_epoch} updates a pass: few rows need more passes"  # noqa: PLR2004
+    return Choice("train.epochs", epochs, reason)
+
+
+def _learning_rate(config: Train.Config, base: Base) -> Choice:
+    if config.lr is not None:
+        return Choice("train.lr", config.lr, "as asked")
+    small = trunk_size(base) < SMALL_MODEL
+    reason = "a small model outside its embedding moves faster" if small else "the usual rate for models of this size"
+    return Choice("train.lr", 1e-4 if small else 5e-5, reason)
+
+
+def trunk_size(base: Base) -> int:
+    """Parameters outside the token embedding."""
+    from tunewright.infer.load import read_config
+
+    config = read_config(base.folder)
+    width = int(config.get("hidden_size") or config.get("n_embd") or config.get("dim") or 0)
+    return base.num_parameters - width * base.vocabulary_size
+
+
+def make_loop(fit: Fit, examples: Examples) -> Loop:
+    """The loop over ``examples``, ready at step 0."""
+    plan, config = fit.plan, fit.config
+    torch.set_num_threads(int(plan["train.threads"]))
+    fit.trainable.module.to(str(plan["train.device"]))
+    batches = Batches(
+        examples, batch_size=config.batch_size, token_budget=int(plan["train.token_budget"]), seed=fit.seed
+    )
+    num_steps = int(plan["train.epochs"]) * batches.steps_per_epoch
+    lr = float(plan["train.lr"])
+    return Loop(
+        fit.trainable.module,
+        loss_function=make_loss(fit.trainable.phases[0].objective),
+        batches=batches,
+        optimizer=make_optimizer(config.optimizer, fit.trainable.module, lr),
+        rate=lambda step: rate_at(config.optimizer, step, num_steps, lr),
+        settings=Settings(
+            num_steps=num_steps,
+            seed=fit.seed,
+            clip_norm=config.clip_norm,
+            dtype=str(plan["train.dtype"]),
+            device=str(plan["train.device"]),
+        ),
+    )
+
+
+def make_loss(objective: Objective) -> LossFunction:
+    """The loss function that an objective names."""
+    loss: LossFunction = extensions.load("train.objective", objective.name)(**objective.options)
+    return loss
+
+
+def fit_quietly(fit: Fit, examples: Examples, tell: Tell = tell_nobody, label: str = "training") -> None:
+    """Train without evaluations, commits or early stopping: the same updates, nothing kept but the weights."""
+    loop = make_loop(fit, examples)
+    for step in loop.steps():
+        tell(label, step.step, loop.settings.num_steps, "")
+
+
+def train(fit: Fit, examples: Examples, watch: Watch) -> Checkpoint:
+    """Train to the end, from the last commit if there is one; the module ends with the best checkpoint's weights."""
+    loop = make_loop(fit, examples)
+    early = StopEarly(patience=fit.config.patience, target=fit.config.target, higher_is_better=watch.higher_is_better)
+    latest = watch.checkpoints.latest()
+    if latest is not None:
+        read_weights(latest.folder, loop.module)
+        read_moments(latest.folder, loop.module, loop.optimizer)
+        position: Any = latest.position
+        loop.restore(position["loop"])
+        early.restore(position["early"])
+    run = _Run(loop, watch, early, fit)
+    if not run.finished:
+        run.drive()
+    best = watch.checkpoints.best() or watch.checkpoints.latest()
+    assert best is not None
+    read_weights(best.folder, loop.module)
+    return Checkpoint(
+        folder=best.folder, step=best.step, digest=best.digest, metric=best.metric, stopped_because=run.stopped_because
+    )
+
+
+class _Run:
+    """Drives a loop and obeys its consumers."""
+
+    def __init__(self, loop: Loop, watch: Watch, early: StopEarly, fit: Fit) -> None:
+        self.loop = loop
+        self.watch = watch
+        self.early = early
+        num_steps = loop.settings.num_steps
+        self.consumers: Sequence[Consumer] = (
+            Events(watch.append_event),
+            Progress(watch.tell, num_steps, loop.step),
+            EvaluateEvery(fit.config.evaluate_every or loop.batches.steps_per_epoch, num_steps),
+            early,
+            CommitEvery(fit.config.commit_seconds),
+            StopWhenAsked(watch.asked_to_stop),
+        )
+
+    @property
+    def finished(self) -> bool:
+        """Whether training is over, by its length or by a reason to stop early."""
+        return self.loop.step >= self.loop.settings.num_steps or bool(self.early.reason)
+
+    @property
+    def stopped_because(self) -> str:
+        """Why training ended; empty where it was interrupted."""
+        if self.early.reason:
+            return self.early.reason
+        return "all epochs done" if self.finished else ""
+
+    def drive(self) -> None:
+        """Step until the end, answering each Step with the consumers' directives."""
+        steps = self.loop.steps()
+        step = next(steps)
+        while True:
+            told = [directive for consumer in self.consumers for directive in consumer.saw(step)]
+            metric: float | None = None
+            if Directive.EVALUATE in told:
+                evaluation = self._evaluate(step.epoch)
+                metric = evaluation.value
+                told += [directive for consumer in self.consumers for directive in consumer.evaluated(evaluation)]
+            if Directive.COMMIT in told or (Directive.STOP in told and metric is None):
+                self._commit(metric)
+            try:
+                step = steps.send(told)
+            except StopIteration:
+                return
+
+    def _evaluate(self, epoch: float) -> Evaluation:
+        logits = predict_logits(self.loop.module, self.watch.validation.ids)
+        metrics = dict(self.watch.score(logits))
+        loss, count = self.loop.loss_function(torch.from_numpy(logits), {"target": self.watch.validation.targets})
+        metrics["loss"] = float(loss / count)
+        value = metrics[self.watch.metric]
+        return Evaluation(
+            step=self.loop.step, epoch=epoch, value=float("nan") if value is None else float(value), metrics=metrics
+        )
+
+    def _commit(self, metric: float | None) -> None:
+        position: dict[str, object] = {"loop": self.loop.state(), "early": self.early.state()}
+        comparable = metric if metric is not None and math.isfinite(metric) else None
+        self.watch.checkpoints.commit(
+            self.loop.step,
+            lambda draft: write_state(draft, self.loop.module, self.loop.optimizer),
+            position=position,
+            metric=comparable,
+            keep_best="max" if self.watch.higher_is_better else "min",
+        )
