@@ -1,0 +1,1 @@
+"""What an archive's members become: one file per format, each with ``convert``."""
