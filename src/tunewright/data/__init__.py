@@ -1,1 +1,1 @@
-"""TODO."""
+"""From files to a Dataset: read, recognise, clean, account for every row, split, check."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""One file per format that a person's data comes in."""
