@@ -1,0 +1,110 @@
+"""The tuned model against each opponent on the same rows, in one metric."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tunewright.errors import InputError
+from tunewright.evaluate.metric.base import row_hits
+from tunewright.evaluate.resample import (
+    Observed,
+    affordable_resamples,
+    bootstrap,
+    bootstrap_p,
+    detectable_from,
+    detectable_share,
+    holm,
+    mcnemar_p,
+    percentile_interval,
+)
+from tunewright.evaluate.score import metric_named
+from tunewright.types import Answer, Comparison
+
+if TYPE_CHECKING:
+    from tunewright.types import Floats
+
+
+def compare(
+    tuned: Answer,
+    opponents: Mapping[str, Answer],
+    gold: Answer,
+    metric: str,
+    required: Collection[str],
+    seed: int,
+    *,
+    num_resamples: int = 10_000,
+    share: float = 1.0,
+) -> tuple[Comparison, ...]:
+    """One Comparison per opponent, in their order; ``required`` names those that decide the verdict.
+
+    The deciding test is McNemar's exact test where the metric is a share of rows (accuracy), else the paired
+    bootstrap; the interval of the difference comes from the paired bootstrap in both cases. Holm's correction runs
+    over all opponents. ``share`` below 1 counts each row as that share of an independent one. Raises InputError where
+    the metric is undefined for a system on these rows.
+    """
+    if not opponents:
+        return ()
+    scored = metric_named(metric)
+    systems = (tuned, *opponents.values())
+    observed = [Observed(scored, scored.observe(answer, gold)) for answer in systems]
+    values = [_defined(each.metric.value(each.statistics), metric) for each in observed]
+    samples = bootstrap(
+        observed, affordable_resamples(min(num_resamples, scored.max_resamples), len(gold)), seed, share
+    )
+    hits = [row_hits(answer, gold) for answer in systems]
+    table = []
+    for column in range(1, len(systems)):
+        only_tuned = int((hits[0] & ~hits[column]).sum())
+        only_other = int((hits[column] & ~hits[0]).sum())
+        differences = samples[:, 0] - samples[:, column]
+        table.append((values[column], differences, only_tuned, only_other))
+    tests = [_test(scored.is_share_of_rows, differences, b, c, len(gold), share) for _, differences, b, c in table]
+    corrected = holm([p for p, _, _ in tests])
+    return tuple(
+        Comparison(
+            against=name,
+            metric=metric,
+            tuned=values[0],
+            opponent=value,
+            difference=values[0] - value,
+            interval=percentile_interval(differences) or (values[0] - value, values[0] - value),
+            p=p,
+            p_holm=p_holm,
+            test=test,
+            num_rows=len(gold),
+            num_discordant=only_tuned + only_other,
+            smallest_detectable=smallest,
+            required=name in required,
+        )
+        for name, (value, differences, only_tuned, only_other), (p, test, smallest), p_holm in zip(
+            opponents, table, tests, corrected, strict=True
+        )
+    )
+
+
+def _test(
+    is_share_of_rows: bool, differences: Floats, only_tuned: int, only_other: int, num_rows: int, share: float
+) -> tuple[float, str, float]:
+    """The p-value, the name of the test, and the smallest detectable difference."""
+    counted = "" if share >= 1.0 else f", each row counted as {share:.2f}"
+    resamples = f"{np.isfinite(differences).sum():,} resamples"
+    if is_share_of_rows:
+        p = mcnemar_p(only_tuned, only_other, share)
+        smallest = detectable_share(only_tuned + only_other, num_rows, share)
+        return p, f"exact McNemar{counted}; interval by paired bootstrap, {resamples}", smallest
+    return bootstrap_p(differences), f"paired bootstrap, {resamples}{counted}", detectable_from(differences)
+
+
+def _defined(value: float | None, metric: str) -> float:
+    if value is None:
+        raise InputError(
+            "the metric is undefined on the judged rows",
+            where="evaluate.metric",
+            given=metric,
+            allowed="a metric that has a value for every system on these rows",
+            hint="evaluate.metric=auto",
+        )
+    return value

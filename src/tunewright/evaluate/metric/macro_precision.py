@@ -1,0 +1,20 @@
+"""Macro precision (Sokolova & Lapalme 2009, table 3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tunewright.evaluate.metric.base import CountMetric, mean_of_defined, precision
+
+if TYPE_CHECKING:
+    from tunewright.types import Floats
+
+
+class MacroPrecision(CountMetric):
+    """Mean over the labels of the share of its answers that are right."""
+
+    description = "Mean over the labels of the share of its answers that are right."
+
+    def from_counts(self, hits: Floats, answered: Floats, right: Floats) -> Floats:
+        """Counts[B, C] -> values[B]."""
+        return mean_of_defined(precision(hits, answered, right))

@@ -1,0 +1,127 @@
+"""Decision thresholds for rare labels: chosen on the validation rows, applied to all others.
+
+The judged rows are never an argument here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tunewright.evaluate.score import metric_named
+from tunewright.types import Answer, Choice, Label, Labels
+
+if TYPE_CHECKING:
+    from tunewright.types import Bools, Floats
+
+RARE = 0.3
+"""Two labels get a threshold when the rarer one has less than this share of the validation rows."""
+
+FEWEST_ROWS = 5
+"""A label with fewer rows (or fewer rows without it) than this keeps 0.5: the optimum of so few is noise."""
+
+MOST_CANDIDATES = 200
+DEFAULT = 0.5
+PATH = "evaluate.thresholds"
+
+
+def choose_thresholds(answer: Answer, gold: Answer, metric: str) -> tuple[dict[str, float], Choice]:
+    """Thresholds by label from the validation rows, and why; empty where the most probable label is answered.
+
+    Two labels: one threshold on the probability of the second label, the one that is best for ``metric``, if the
+    rarer label has under 30 % of the rows or the metric is an F1. Several labels per row: for each label the one with
+    the best F1. Of equally good thresholds the one nearest to 0.5 is taken (the lower of two), so that ties and flat
+    optima change nothing.
+    """
+    chosen, reason = _decide(answer, gold, metric)
+    return chosen, Choice(PATH, chosen or "none", reason)
+
+
+def apply_thresholds(answer: Answer, thresholds: Mapping[str, float]) -> Answer:
+    """The answer with its labels chosen by ``thresholds``; unchanged where there are none or no probabilities."""
+    if not thresholds or answer.probabilities is None:
+        return answer
+    if isinstance(answer, Labels):
+        limits = np.array([thresholds.get(name, DEFAULT) for name in answer.names])
+        return Labels(answer.names, answer.probabilities >= limits, answer.probabilities)
+    limit = thresholds[answer.names[1]]
+    return Label(answer.names, (answer.probabilities[:, 1] >= limit).astype(np.int64), answer.probabilities)
+
+
+def best_f1_threshold(scores: Floats, right: Bools) -> float:
+    """The threshold on scores[N] with the best F1 for right[N], among 0.5 and the midpoints between scores."""
+    candidates = _candidates(scores, most=len(scores) + 1)
+    order = np.sort(scores)
+    answered = len(scores) - np.searchsorted(order, candidates, side="left")
+    hits = int(right.sum()) - np.searchsorted(np.sort(scores[right]), candidates, side="left")
+    quality = 2.0 * hits / np.maximum(answered + int(right.sum()), 1)
+    return _nearest_best(candidates, quality)
+
+
+def _decide(answer: Answer, gold: Answer, metric: str) -> tuple[dict[str, float], str]:
+    if answer.probabilities is None or len(gold) == 0:
+        return {}, "there are no probabilities on validation rows to choose from"
+    if not metric_named(metric).depends_on_threshold:
+        return {}, f"{metric} does not depend on a threshold"
+    if isinstance(answer, Labels):
+        assert isinstance(gold, Labels)
+        return _by_label(answer.probabilities, gold)
+    if len(gold.names) != 2:
+        return {}, "the most probable label is answered"
+    assert isinstance(gold, Label)
+    num_second = int((gold.chosen == 1).sum())
+    rarer = min(num_second, len(gold) - num_second)
+    if rarer >= RARE * len(gold) and not metric.endswith("f1"):
+        return {}, f"both labels are common: the rarer has {rarer:,} of {len(gold):,} validation rows"
+    if rarer < FEWEST_ROWS:
+        return {}, f"only {rarer} validation rows have the rarer label, at least {FEWEST_ROWS} are needed to choose"
+    limit = _best_for(answer, gold, metric)
+    before, after = (_quality(answer, gold, metric, each) for each in (DEFAULT, limit))
+    if limit == DEFAULT:
+        return {}, f"no threshold gives a better {metric} on the validation rows than 0.5"
+    return {gold.names[1]: limit}, (
+        f"{metric} on {len(gold):,} validation rows goes from {before:.3f} to {after:.3f}; "
+        f"the rarer label has {rarer:,} of them"
+    )
+
+
+def _by_label(scores: Floats, gold: Labels) -> tuple[dict[str, float], str]:
+    chosen = {}
+    for column, name in enumerate(gold.names):
+        right = gold.chosen[:, column]
+        if FEWEST_ROWS <= right.sum() <= len(right) - FEWEST_ROWS:
+            chosen[name] = best_f1_threshold(scores[:, column], right)
+    moved = {name: limit for name, limit in chosen.items() if limit != DEFAULT}
+    if not moved:
+        return {}, "no label has a better threshold on the validation rows than 0.5"
+    kept = len(gold.names) - len(moved)
+    return moved, f"best F1 of each label on {len(gold):,} validation rows; {kept} of {len(gold.names)} labels keep 0.5"
+
+
+def _best_for(answer: Label, gold: Label, metric: str) -> float:
+    assert answer.probabilities is not None
+    candidates = _candidates(answer.probabilities[:, 1], MOST_CANDIDATES)
+    sign = 1.0 if metric_named(metric).higher_is_better else -1.0
+    return _nearest_best(candidates, np.array([sign * _quality(answer, gold, metric, limit) for limit in candidates]))
+
+
+def _quality(answer: Label, gold: Label, metric: str, limit: float) -> float:
+    scored = metric_named(metric)
+    value = scored.value(scored.observe(apply_thresholds(answer, {answer.names[1]: limit}), gold))
+    return -np.inf if value is None else float(value)
+
+
+def _candidates(scores: Floats, most: int) -> Floats:
+    """0.5 and the midpoints between neighbouring scores, thinned to ``most`` of equal rank distance, ascending."""
+    distinct = np.unique(scores)
+    middles = (distinct[1:] + distinct[:-1]) / 2
+    if len(middles) > most:
+        middles = middles[np.linspace(0, len(middles) - 1, most).round().astype(np.int64)]
+    return np.unique(np.append(middles, DEFAULT))
+
+
+def _nearest_best(candidates: Floats, quality: Floats) -> float:
+    best = candidates[quality >= quality.max() - 1e-12]
+    return float(best[np.argmin(np.abs(best - DEFAULT))])
