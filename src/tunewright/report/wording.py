@@ -1,0 +1,150 @@
+"""How names, numbers and units are put in words, the same on the page and in the terminal."""
+
+from __future__ import annotations
+
+METRICS = {
+    "accuracy": ("Accuracy", "share of rows answered right"),
+    "subset_accuracy": ("Exact match", "share of rows with every label right"),
+    "precision": ("Precision", "share of the given labels that are right"),
+    "recall": ("Recall", "share of the right labels that were given"),
+    "f1": ("F1", "harmonic mean of precision and recall"),
+    "micro_precision": ("Precision, micro", "over all rows at once"),
+    "micro_recall": ("Recall, micro", "over all rows at once"),
+    "micro_f1": ("F1, micro", "over all rows at once"),
+    "macro_precision": ("Precision, macro", "every label counts the same"),
+    "macro_recall": ("Recall, macro", "every label counts the same"),
+    "macro_f1": ("F1, macro", "every label counts the same"),
+    "weighted_precision": ("Precision, weighted", "labels count by their rows"),
+    "weighted_recall": ("Recall, weighted", "labels count by their rows"),
+    "weighted_f1": ("F1, weighted", "labels count by their rows"),
+    "roc_auc": ("ROC area", "0.5 is guessing, 1 ranks every pair right"),
+    "pr_auc": ("PR area", "guessing scores the share of the label"),
+    "average_precision": ("Average precision", "guessing scores the share of the label"),
+    "mcc": ("MCC", "correlation of answer and truth; 0 is guessing"),
+    "log_loss": ("Log loss", "lower is better"),
+    "ece": ("ECE", "gap of confidence and accuracy; lower is better"),
+    "brier": ("Brier score", "lower is better"),
+    "hamming_loss": ("Hamming loss", "lower is better"),
+}
+LOWER_IS_BETTER = frozenset({"log_loss", "ece", "brier", "hamming_loss", "loss"})
+UNBOUNDED = frozenset({"log_loss", "loss", "mcc"})
+
+SYSTEMS = {
+    "tuned": "Tuned model",
+    "untouched_base": "Untouched base",
+    "nb_svm": "NB-SVM",
+    "tfidf_lr": "TF-IDF + logistic regression",
+    "majority": "Most frequent label",
+    "prompted_base": "Prompted base",
+}
+OUTCOMES = {
+    "better": "The tuned model is better.",
+    "worse": "The tuned model is worse.",
+    "no evidence": "No evidence of a difference.",
+}
+MINUS = "\u2212"
+MULTIPLES = ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"))
+
+
+def metric_name(name: str) -> str:
+    """The metric's name as a reader knows it; an unknown one with spaces for underscores."""
+    return METRICS[name][0] if name in METRICS else name.replace("_", " ")
+
+
+def metric_note(name: str) -> str:
+    """What the metric says, in a few words; empty for an unknown one."""
+    return METRICS[name][1] if name in METRICS else ""
+
+
+def system_name(name: str) -> str:
+    """The system's name as a reader knows it; an unknown one with spaces for underscores."""
+    return SYSTEMS.get(name, name.replace("_", " "))
+
+
+def verdict_headline(outcome: str) -> str:
+    """The outcome as a sentence; a result without one says so."""
+    return OUTCOMES.get(outcome, "There is no verdict in this result.")
+
+
+def whole(value: float) -> str:
+    """A count with thousands separators."""
+    return f"{round(value):,}".replace("-", MINUS)
+
+
+def decimal(value: float, digits: int = 3) -> str:
+    """A number with a fixed number of decimals; a value that would read as zero but is not is shown as a bound."""
+    smallest = 10.0**-digits
+    if value != 0 and abs(value) < smallest / 2:
+        return f"< {smallest:.{digits}f}" if value > 0 else f"> {MINUS}{smallest:.{digits}f}"
+    return f"{value:,.{digits}f}".replace("-", MINUS)
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """A difference with its sign, also when it is positive; zero has none."""
+    text = f"{value:+,.{digits}f}"
+    return f"{0:.{digits}f}" if float(text.replace(",", "")) == 0 else text.replace("-", MINUS)
+
+
+def p_value(value: float) -> str:
+    """``p < 0.001``, else three decimals, two from 0.1 on; a p that would round to 1 says so."""
+    if value < 0.001:
+        return "p < 0.001"
+    return f"p = {value:.3f}" if value < 0.1 else f"p = {min(value, 1.0):.2f}"
+
+
+def percent(part: float, total: float) -> str:
+    """The share of ``total`` in percent, one decimal under 10; a share that is not none is never shown as 0."""
+    if total <= 0:
+        return ""
+    share = 100 * part / total
+    if 0 < share < 0.1:
+        return "< 0.1 %"
+    if share > 99.9 and part < total:
+        return "> 99.9 %"
+    return f"{share:.1f} %" if share < 10 or 99 < share < 100 else f"{share:.0f} %"
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """A number of unknown size with a few significant digits, such as a learning rate: ``5e-05`` as ``0.00005``."""
+    if value == int(value) and abs(value) < 1e15:
+        return whole(value)
+    if 1e-6 <= abs(value) < 1e6:
+        return f"{float(f'{value:.{digits}g}'):,.10f}".rstrip("0").rstrip(".").replace("-", MINUS)
+    return f"{value:.{digits}g}".replace("-", MINUS)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: ``0.4 s``, ``12 s``, ``4 min 9 s``, ``2 h 5 min``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s" if seconds >= 0.05 or seconds == 0 else "< 0.1 s"
+    rounded = round(seconds)
+    if rounded < 60:
+        return f"{rounded} s"
+    if rounded < 3600:
+        return f"{rounded // 60} min {rounded % 60} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60:,} h {minutes % 60} min"
+
+
+def size(num_bytes: float) -> str:
+    """Bytes in decimal units: ``812 bytes``, ``3.4 MB``."""
+    if num_bytes < 1000:
+        return f"{num_bytes:.0f} bytes"
+    for limit, unit in ((1e6, "kB"), (1e9, "MB"), (1e12, "GB"), (float("inf"), "TB")):
+        if num_bytes < limit * 0.9995:
+            amount = num_bytes / {"kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}[unit]
+            return f"{amount:.1f} {unit}" if amount < 100 else f"{amount:,.0f} {unit}"
+    raise AssertionError(num_bytes)
+
+
+def large(value: float) -> str:
+    """A large count in words: ``22.7 million``."""
+    for unit, name in MULTIPLES:
+        if value >= unit * 0.9995:
+            return f"{value / unit:.3g} {name}"
+    return whole(value)
+
+
+def counted(number: float, noun: str, plural: str | None = None) -> str:
+    """``1 row``, ``2,121 rows``."""
+    return f"{whole(number)} {noun if number == 1 else plural or noun + 's'}"

@@ -1,0 +1,596 @@
+"""Results of runs as they are written to ``result.json``: six shapes that the page has to render."""
+
+from __future__ import annotations
+
+import copy
+import math
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+Result = dict[str, Any]
+
+
+def measure(value: float, half: float, rows: int, note: str = "") -> Result:
+    """A metric with a symmetric interval."""
+    return {
+        "value": value,
+        "interval": [value - half, value + half],
+        "num_rows": rows,
+        "method": "bootstrap",
+        "note": note,
+    }
+
+
+def comparison(
+    against: str, tuned: float, opponent: float, half: float, p: float, *, required: bool, rows: int
+) -> Result:
+    """One comparison in accuracy."""
+    difference = tuned - opponent
+    return {
+        "against": against,
+        "metric": "accuracy",
+        "tuned": tuned,
+        "opponent": opponent,
+        "difference": difference,
+        "interval": [difference - half, difference + half],
+        "p": p / 2,
+        "p_holm": p,
+        "test": "exact McNemar",
+        "num_rows": rows,
+        "num_discordant": rows // 5,
+        "smallest_detectable": half * 1.4,
+        "required": required,
+    }
+
+
+def roc_curve(area: float) -> tuple[list[float], list[float]]:
+    """The binormal ROC curve y = x ** ((1 - a) / a), whose area is a."""
+    xs = [index / 80 for index in range(81)]
+    return xs, [x ** ((1 - area) / area) for x in xs]
+
+
+def curves(num_steps: int, accuracies: Sequence[float], best: int) -> Result:
+    """A falling noisy loss, one skipped step, evaluations at even distances."""
+    source = random.Random(7)
+    steps = [
+        {
+            "step": step,
+            "epoch": step / num_steps * 2,
+            "loss": 0.28 + 0.42 * math.exp(-4 * step / num_steps) + source.gauss(0, 0.05),
+            "lr": 5e-5 * min(step / (num_steps / 10), 1) * (1 + math.cos(math.pi * step / num_steps)) / 2,
+            "gradient_norm": 1.5 + source.random() * (9 if step == num_steps // 3 else 1),
+            "skipped": step == num_steps // 2,
+        }
+        for step in range(1, num_steps + 1)
+    ]
+    every = num_steps // len(accuracies)
+    evaluations = [
+        {
+            "step": every * (i + 1),
+            "epoch": 2 * (i + 1) / len(accuracies),
+            "metric": "accuracy",
+            "value": value,
+            "loss": 0.62 - value / 4 + 0.01 * i,
+        }
+        for i, value in enumerate(accuracies)
+    ]
+    return {
+        "steps": steps,
+        "evaluations": evaluations,
+        "best_step": every * best,
+        "stopped_because": "no better evaluation in 3",
+    }
+
+
+def movie() -> Result:
+    """A binary English run that is better than its opponents."""
+    fpr, tpr = roc_curve(0.923)
+    source = random.Random(3)
+    texts = [
+        "An utterly charming film that I never want to sit through again.",
+        "Write to ann.lee@example.org or call (555) 010-4477 for a refund; my card 4111 1111 1111 1111 was charged twice.",
+        "it 's a glorified sitcom , and a long , unfunny one at that",
+        "如果不是朋友推荐，我不会看这部电影。",
+        "Not bad at all, considering that the projector failed in the second act & nobody came to <repair> it.",
+    ]
+    return {
+        "format": 1,
+        "run": "/home/me/runs/movie-reviews-1a2b3c4d",
+        "id": "movie-reviews-1a2b3c4d",
+        "created": "2026-11-21T22:40:00Z",
+        "command": "tunewright run recipes/movie-reviews.yaml",
+        "task": "classify",
+        "method": "full",
+        "model": {
+            "name": "minilm-l6",
+            "architecture": "bert",
+            "kind": "encoder",
+            "num_parameters": 22713216,
+            "max_positions": 512,
+            "licence": "Apache-2.0",
+            "source": "catalogue: all-MiniLM-L6-v2",
+            "digest": "9f" * 32,
+            "reason": "named in the recipe",
+            "notes": ["The pooler is not used."],
+        },
+        "choices": [
+            {"path": "data.test", "value": 0.2, "reason": "2,121 rows can show a difference of 2 points"},
+            {"path": "task.columns", "value": {"text": "text", "label": "label"}, "reason": "the columns are named so"},
+            {"path": "train.precision", "value": "bf16", "reason": "the probe measured 1.9 times the speed of fp32"},
+        ],
+        "data": {
+            "files": [
+                {
+                    "path": "reviews.csv",
+                    "format": "csv",
+                    "encoding": "utf-8",
+                    "sha256": "ab" * 32,
+                    "num_bytes": 1383112,
+                    "num_rows": 10605,
+                    "notes": ["quotes are ordinary characters"],
+                }
+            ],
+            "splits": {"train": 7423, "validation": 1051, "test": 2121},
+            "columns": {"text": "text", "label": "label"},
+            "labels": ["negative", "positive"],
+            "label_counts": {
+                "train": {"negative": 3540, "positive": 3883},
+                "validation": {"negative": 501, "positive": 550},
+                "test": {"negative": 1010, "positive": 1111},
+            },
+            "findings": [
+                {
+                    "code": "near-duplicates",
+                    "severity": "warning",
+                    "message": "8 rows repeat another row.",
+                    "origins": [f"reviews.csv:{n}" for n in range(11, 19)],
+                },
+                {
+                    "code": "encoding",
+                    "severity": "note",
+                    "message": "The file is UTF-8 without a byte order mark.",
+                    "origins": [],
+                },
+            ],
+            "max_length": 64,
+            "tokens_cut": 210,
+            "num_tokens": 282113,
+            "length_histogram": {
+                "8": 611,
+                "16": 2105,
+                "24": 2951,
+                "32": 2544,
+                "40": 1462,
+                "48": 640,
+                "56": 214,
+                "64": 70,
+            },
+            "facts": {
+                "num_rows": 10595,
+                "mean_characters": 114.2,
+                "p99_characters": 236,
+                "scripts": {"Latin": 0.998, "Han": 0.002},
+            },
+        },
+        "ledger": {
+            "used": 10578,
+            "truncated": 17,
+            "duplicate": 8,
+            "rejected": 2,
+            "total": 10605,
+            "reasons": {"the text is empty": 2},
+        },
+        "metrics": {
+            "accuracy": measure(0.8524, 0.0151, 2121) | {"method": "Wilson"},
+            "macro_f1": measure(0.8519, 0.0152, 2121),
+            "roc_auc": measure(0.9233, 0.0112, 2121),
+            "pr_auc": measure(0.9281, 0.0120, 2121),
+            "mcc": measure(0.7041, 0.031, 2121),
+            "log_loss": measure(0.3612, 0.021, 2121),
+            "ece": {"value": 0.0214, "interval": None, "num_rows": 2121, "method": "15 equal-width bins", "note": ""},
+        },
+        "per_label": {
+            "negative": {"precision": 0.841, "recall": 0.851, "f1": 0.846, "support": 1010},
+            "positive": {"precision": 0.863, "recall": 0.854, "f1": 0.858, "support": 1111},
+        },
+        "systems": {
+            "tuned": {
+                "accuracy": 0.8524,
+                "macro_f1": 0.8519,
+                "roc_auc": 0.9233,
+                "mcc": 0.7041,
+                "log_loss": 0.3612,
+                "ece": 0.0214,
+            },
+            "nb_svm": {
+                "accuracy": 0.7935,
+                "macro_f1": 0.7931,
+                "roc_auc": 0.8711,
+                "mcc": 0.5866,
+                "log_loss": None,
+                "ece": None,
+            },
+            "tfidf_lr": {
+                "accuracy": 0.7784,
+                "macro_f1": 0.7771,
+                "roc_auc": 0.8602,
+                "mcc": 0.5561,
+                "log_loss": 0.4811,
+                "ece": 0.0316,
+            },
+            "majority": {
+                "accuracy": 0.5238,
+                "macro_f1": 0.3437,
+                "roc_auc": 0.5,
+                "mcc": 0.0,
+                "log_loss": 0.692,
+                "ece": 0.0004,
+            },
+            "untouched_base": {
+                "accuracy": 0.6912,
+                "macro_f1": 0.6901,
+                "roc_auc": 0.7612,
+                "mcc": 0.3822,
+                "log_loss": 0.6011,
+                "ece": 0.1122,
+            },
+        },
+        "validation": {
+            "tuned": {"accuracy": 0.861, "macro_f1": 0.860},
+            "nb_svm": {"accuracy": 0.789, "macro_f1": 0.788},
+        },
+        "thresholds": {"positive": 0.47},
+        "judged_on": "test",
+        "num_judged": 2121,
+        "verdict": {
+            "outcome": "better",
+            "metric": "accuracy",
+            "sentence": "On 2,121 held-out rows the tuned model beats NB-SVM, the strongest baseline on validation, by 5.9 points, and the untouched base by 16.1.",
+            "design": "One model, judged once on the test split; exact McNemar test, Holm correction over 4 comparisons.",
+            "comparisons": [
+                comparison("majority", 0.8524, 0.5238, 0.026, 1e-40, required=False, rows=2121),
+                comparison("untouched_base", 0.8524, 0.6912, 0.022, 1e-30, required=True, rows=2121),
+                comparison("tfidf_lr", 0.8524, 0.7784, 0.0185, 1e-12, required=False, rows=2121),
+                comparison("nb_svm", 0.8524, 0.7935, 0.0181, 4e-10, required=True, rows=2121),
+            ],
+        },
+        "diagnosis": {
+            "cause": "fine",
+            "evidence": [
+                "Training accuracy 0.94 and validation accuracy 0.86 lie within the usual distance.",
+                "The last evaluations no longer rise.",
+            ],
+            "next_command": "tunewright predict movie-reviews-1a2b3c4d new.csv -o answers.csv",
+        },
+        "curves": curves(464, (0.79, 0.831, 0.846, 0.858, 0.861, 0.859, 0.8585, 0.8602), 5),
+        "figures": {
+            "roc": [{"label": "positive", "fpr": fpr, "tpr": tpr, "auc": 0.9233}],
+            "pr": [
+                {
+                    "label": "positive",
+                    "recall": fpr,
+                    "precision": [1 - 0.476 * x**4 for x in fpr],
+                    "ap": 0.9281,
+                    "prevalence": 0.524,
+                }
+            ],
+            "confusion": {"labels": ["negative", "positive"], "counts": [[859, 151], [162, 949]]},
+            "reliability": [
+                {
+                    "low": 0.5 + i / 20,
+                    "high": 0.55 + i / 20,
+                    "confidence": 0.525 + i / 20,
+                    "accuracy": 0.51 + i * 0.0485,
+                    "count": 90 + 4 * i**3 // 3,
+                }
+                for i in range(10)
+            ],
+            "confidence": {
+                "edges": [0.5 + i / 20 for i in range(11)],
+                "right": [60 + i**3 for i in range(10)],
+                "wrong": [55 - 5 * i for i in range(10)],
+            },
+        },
+        "errors": [
+            {
+                "id": 100 + i,
+                "origin": f"reviews.csv:{101 + i}",
+                "text": texts[i % 5],
+                "gold": "positive" if i % 2 else "negative",
+                "answered": "negative" if i % 2 else "positive",
+                "confidence": 0.99 - i / 100,
+            }
+            for i in range(20)
+        ],
+        "config": {
+            "values": {
+                "version": 1,
+                "task": {"name": "classify", "sigmoid": True},
+                "data": {"files": ["reviews.csv"], "test": 0.2, "max_rejected": 0.01},
+                "train": {"lr": 5e-05, "epochs": 2, "batch_tokens": 4096, "precision": "bf16", "clip": 1.0, "seed": 0},
+                "report": {"rows": "text", "mask": True, "max_errors": 50},
+            },
+            "origins": {
+                "version": "recipe movie-reviews.yaml:1",
+                "task.name": "recipe movie-reviews.yaml:4",
+                "task.sigmoid": "recipe movie-reviews.yaml:5",
+                "data.files": "recipe movie-reviews.yaml:8",
+                "data.test": "automatic: 2,121 rows can show a difference of 2 points",
+                "data.max_rejected": "default",
+                "train.lr": "override",
+                "train.epochs": "recipe movie-reviews.yaml:12",
+                "train.batch_tokens": "default",
+                "train.precision": "automatic: the probe measured 1.9 times the speed of fp32",
+                "train.clip": "default",
+                "train.seed": "environment TUNEWRIGHT_TRAIN__SEED",
+                "report": "default",
+            },
+        },
+        "plan": [
+            {"path": "train.precision", "value": "bf16", "reason": "measured 1.9 times the speed of fp32"},
+            {"path": "train.threads", "value": 2, "reason": "the machine has 2 cores"},
+        ],
+        "environment": {
+            "python": "3.12.11",
+            "platform": "Linux-6.8-x86_64",
+            "cpu": "Intel Xeon Platinum",
+            "cpu_features": ["avx2", "avx512f", "avx512_bf16", "amx_bf16"],
+            "threads": 2,
+            "packages": {"torch": "2.13.0", "transformers": "5.23.0", "numpy": "2.4.1"},
+        },
+        "hashes": {
+            "data": "1a" * 32,
+            "encoded": "2b" * 32,
+            "weights": "3c" * 32,
+            "recipe": "4d" * 32,
+            "code": "5e" * 32,
+        },
+        "timings": {
+            "prepare": 1.2,
+            "fetch": 0.03,
+            "encode": 2.4,
+            "train": 161.0,
+            "evaluate": 41.3,
+            "report": 0.2,
+            "total": 206.1 + source.random() / 10,
+        },
+        "peak_memory_bytes": 1412345678,
+        "next_commands": ["tunewright run yours.csv", "tunewright run recipes/chinese-reviews.yaml"],
+    }
+
+
+def many_classes() -> Result:
+    """77 intents: long label lists, a ranked list of pairs in place of a matrix, many curves."""
+    result = movie()
+    topics = ("card", "transfer", "top_up", "cash", "exchange", "verify", "account")
+    labels = [
+        f"{topic}_{'_'.join(what)}"
+        for topic in topics
+        for what in [(x, y) for x in ("is", "why", "lost") for y in ("late", "charged", "declined", "wrong")]
+    ][:77]
+    labels += [f"other_{n}" for n in range(77 - len(labels))]
+    source = random.Random(5)
+    result |= {"id": "banking77-7f3e21aa", "task": "classify", "thresholds": {}, "num_judged": 3080}
+    result["data"] |= {
+        "labels": labels,
+        "splits": {"train": 9002, "validation": 1001, "test": 3080},
+        "label_counts": {
+            s: {label: source.randint(*span) for label in labels}
+            for s, span in {"train": (35, 187), "validation": (4, 20), "test": (40, 40)}.items()
+        },
+    }
+    result["per_label"] = {
+        label: {"precision": p, "recall": min(1.0, p + 0.02), "f1": p + 0.01, "support": 40}
+        for label in labels
+        for p in [0.6 + source.random() * 0.38]
+    }
+    areas = [0.93 + 0.06 * source.random() for _ in labels]
+    result["figures"] = {
+        "roc": [
+            {"label": label, "fpr": roc_curve(area)[0], "tpr": roc_curve(area)[1], "auc": area}
+            for label, area in zip(labels, areas, strict=True)
+        ],
+        "pr": [
+            {
+                "label": label,
+                "recall": roc_curve(area)[0],
+                "precision": [1 - x ** (10 * area) for x in roc_curve(area)[0]],
+                "ap": area - 0.1,
+                "prevalence": 1 / 77,
+            }
+            for label, area in zip(labels, areas, strict=True)
+        ],
+        "confusion": {
+            "pairs": [{"gold": labels[i], "answered": labels[(i * 7 + 3) % 77], "count": 30 - i} for i in range(30)]
+        },
+        "reliability": result["figures"]["reliability"],
+    }
+    result["errors"] = [error | {"gold": labels[3], "answered": labels[8]} for error in result["errors"]]
+    return result
+
+
+def multi_label() -> Result:
+    """Several labels a row: lists in the errors, a threshold for each label, no confusion matrix."""
+    result = movie()
+    labels = ["anger", "joy", "sadness", "surprise", "no emotion at all"]
+    result |= {"id": "emotions-44c0ffee", "thresholds": {label: 0.31 + 0.05 * i for i, label in enumerate(labels)}}
+    result["verdict"] |= {"metric": "micro_f1"}
+    result["metrics"] = {
+        "micro_f1": measure(0.612, 0.02, 900),
+        "subset_accuracy": measure(0.401, 0.03, 900),
+        "hamming_loss": measure(0.11, 0.01, 900),
+    }
+    result["data"] |= {
+        "labels": labels,
+        "label_counts": {
+            "train": {label: 900 // (i + 1) for i, label in enumerate(labels)},
+            "test": {label: 200 // (i + 1) for i, label in enumerate(labels)},
+        },
+    }
+    result["per_label"] = {
+        label: {"precision": 0.7 - 0.1 * i, "recall": 0.5, "f1": 0.6 - 0.08 * i, "support": 200 // (i + 1)}
+        for i, label in enumerate(labels)
+    }
+    result["figures"] = {
+        "roc": [
+            {
+                "label": label,
+                "fpr": roc_curve(0.9 - 0.05 * i)[0],
+                "tpr": roc_curve(0.9 - 0.05 * i)[1],
+                "auc": 0.9 - 0.05 * i,
+            }
+            for i, label in enumerate(labels[:3])
+        ]
+    }
+    result["errors"] = [error | {"gold": ["joy", "surprise"], "answered": []} for error in result["errors"][:4]]
+    return result
+
+
+def chinese() -> Result:
+    """Chinese labels and texts, twelve classes, worse than the strongest baseline."""
+    result = movie()
+    labels = ["工学", "医学", "农学", "管理学", "历史学", "教育学", "理学", "哲学", "法学", "文学", "艺术学", "经济学"]
+    source = random.Random(11)
+    counts = [[0 if source.random() < 0.45 else source.randint(1, 9) for _ in labels] for _ in labels]
+    for i in range(12):
+        counts[i][i] = 60 - 3 * i
+        counts[i][(i + 1) % 12] += 2 * i
+    result |= {"id": "学科分类-0badcafe", "command": "tunewright run 摘要.csv", "thresholds": {}, "num_judged": 900}
+    result["data"] |= {
+        "labels": labels,
+        "columns": {"text": "摘要", "label": "学科"},
+        "label_counts": {
+            "train": {label: 600 - 40 * i for i, label in enumerate(labels)},
+            "test": {label: 90 - 5 * i for i, label in enumerate(labels)},
+        },
+    }
+    result["data"]["files"][0] |= {"path": "数据/摘要.csv", "encoding": "gb18030"}
+    result["per_label"] = {
+        label: {"precision": 0.8, "recall": 0.7 - 0.02 * i, "f1": 0.75 - 0.02 * i, "support": 90}
+        for i, label in enumerate(labels)
+    }
+    result["verdict"] |= {
+        "outcome": "worse",
+        "sentence": "在 900 条测试数据上，微调后的模型输给了 NB-SVM。",
+        "comparisons": [
+            comparison("nb_svm", 0.741, 0.783, 0.031, 0.008, required=True, rows=900),
+            comparison("untouched_base", 0.741, 0.702, 0.033, 0.021, required=True, rows=900),
+            comparison("majority", 0.741, 0.09, 0.03, 1e-60, required=False, rows=900),
+        ],
+    }
+    result["diagnosis"] = {
+        "cause": "under-fit",
+        "evidence": ["训练集上的准确率只有 0.76。"],
+        "next_command": "tunewright run 摘要.csv train.epochs=4",
+    }
+    fpr, tpr = roc_curve(0.88)
+    result["figures"] = {
+        "confusion": {"labels": labels, "counts": counts},
+        "roc": [
+            {"label": label, "fpr": fpr, "tpr": [t ** (1 + i / 9) for t in tpr], "auc": 0.88 - 0.02 * i}
+            for i, label in enumerate(labels)
+        ],
+    }
+    result["errors"] = [
+        {
+            "id": 7,
+            "origin": "数据/摘要.csv:8",
+            "text": "本文采用Navier-Stokes方程对家用空调贯流风机内部偏心涡的演化规律进行了数值模拟。联系人电话１３８１２３４５６７８，身份证11010519491231002X。",
+            "gold": "工学",
+            "answered": "理学",
+            "confidence": 0.97,
+        }
+    ]
+    return result
+
+
+def tiny() -> Result:
+    """Sixty rows judged out of fold: no evidence, wide intervals, an early stop."""
+    result = movie()
+    result |= {"id": "tickets-00000060", "judged_on": "out-of-fold", "num_judged": 60, "thresholds": {}}
+    result["metrics"] = {"accuracy": measure(0.75, 0.11, 60), "macro_f1": measure(0.71, 0.13, 60)}
+    result["systems"] = {
+        "tuned": {"accuracy": 0.75, "macro_f1": 0.71},
+        "nb_svm": {"accuracy": 0.75, "macro_f1": 0.7},
+        "majority": {"accuracy": 0.6, "macro_f1": 0.375},
+    }
+    result["verdict"] |= {
+        "outcome": "no evidence",
+        "sentence": "60 rows cannot tell the tuned model from NB-SVM: the difference is 0.0 points, and only one of 21 or more would show.",
+        "comparisons": [
+            comparison("nb_svm", 0.75, 0.75, 0.12, 1.0, required=True, rows=60),
+            comparison("untouched_base", 0.75, 0.68, 0.14, 0.42, required=True, rows=60),
+            comparison("majority", 0.75, 0.6, 0.15, 0.09, required=False, rows=60),
+        ],
+    }
+    result["diagnosis"] = {
+        "cause": "too few rows",
+        "evidence": ["The smallest difference that this test can show is 17 points."],
+        "next_command": "tunewright run tickets.csv more-tickets.csv",
+    }
+    result["curves"] = {
+        "steps": [
+            {"step": n, "epoch": n / 6, "loss": 0.7 - n / 100, "lr": 5e-5, "gradient_norm": 2.0, "skipped": False}
+            for n in range(1, 13)
+        ],
+        "evaluations": [{"step": 12, "epoch": 2, "metric": "accuracy", "value": 0.75, "loss": 0.6}],
+        "best_step": 12,
+        "stopped_because": "all epochs are done",
+    }
+    result["ledger"] = {"used": 60, "truncated": 0, "duplicate": 0, "rejected": 0, "total": 60, "reasons": {}}
+    return result
+
+
+def partial() -> Result:
+    """An interrupted run: data and some steps, no evaluation."""
+    full = movie()
+    result = {
+        key: full[key]
+        for key in (
+            "format",
+            "run",
+            "id",
+            "created",
+            "command",
+            "task",
+            "method",
+            "data",
+            "ledger",
+            "config",
+            "environment",
+        )
+    }
+    result["curves"] = {"steps": full["curves"]["steps"][:90]}
+    result["data"] = {key: full["data"][key] for key in ("splits", "columns", "label_counts", "findings")}
+    return result
+
+
+BUILDERS = {
+    "movie": movie,
+    "many-classes": many_classes,
+    "multi-label": multi_label,
+    "chinese": chinese,
+    "tiny": tiny,
+    "partial": partial,
+}
+
+
+@pytest.fixture(scope="session")
+def built() -> dict[str, Result]:
+    """Every result by name, built once."""
+    return {name: build() for name, build in BUILDERS.items()}
+
+
+@pytest.fixture
+def results(built: dict[str, Result]) -> dict[str, Result]:
+    """A fresh copy of every result, free to be changed."""
+    return copy.deepcopy(built)
+
+
+@pytest.fixture
+def result(results: dict[str, Result]) -> Result:
+    """The binary English run."""
+    return results["movie"]
