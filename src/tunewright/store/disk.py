@@ -26,7 +26,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-Kind = Literal["mkdir", "create", "write", "truncate", "sync_file", "sync_folder", "rename", "link", "unlink", "rmdir"]
+Kind = Literal["mkdir", "create", "write", "sync_file", "sync_folder", "rename", "link", "unlink", "rmdir"]
 
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _CLOEXEC = getattr(os, "O_CLOEXEC", 0)
@@ -37,13 +37,12 @@ _CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One system call about to be made: ``content`` is what a write adds at the end, ``length`` what truncate leaves."""
+    """One system call about to be made; ``content`` is what a write adds at the end of the file."""
 
     kind: Kind
     path: Path
     target: Path | None = None
     content: bytes = b""
-    length: int = 0
 
 
 class Disk(Protocol):
@@ -59,10 +58,6 @@ class Disk(Protocol):
 
     def append(self, path: Path, content: bytes) -> None:
         """Add to the end of a file and sync it."""
-        ...
-
-    def truncate(self, path: Path, length: int) -> None:
-        """Cut a file to ``length`` bytes and sync it."""
         ...
 
     def copy(self, source: Path, target: Path) -> None:
@@ -135,14 +130,6 @@ class LocalDisk:
             self.step(Operation("sync_file", path))
             self.flush(descriptor)
 
-    def truncate(self, path: Path, length: int) -> None:
-        """Cut, sync."""
-        with _opened(path, os.O_RDWR) as descriptor:
-            self.step(Operation("truncate", path, length=length))
-            os.ftruncate(descriptor, length)
-            self.step(Operation("sync_file", path))
-            self.flush(descriptor)
-
     def copy(self, source: Path, target: Path) -> None:
         """Copy by chunks of 1 MiB, sync."""
         with _opened(source, os.O_RDONLY) as reader, self._created(target) as writer:
@@ -201,23 +188,22 @@ class LocalDisk:
             yield descriptor
 
 
-_disk: Disk = LocalDisk()
+_in_use: list[Disk] = [LocalDisk()]
 
 
 def disk() -> Disk:
     """The disk in use."""
-    return _disk
+    return _in_use[-1]
 
 
 @contextmanager
 def using(replacement: Disk) -> Iterator[None]:
     """Put another disk in place for the length of a ``with`` block (tests only; it holds for every thread)."""
-    global _disk
-    before, _disk = _disk, replacement
+    _in_use.append(replacement)
     try:
         yield
     finally:
-        _disk = before
+        _in_use.pop()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from tunewright.store.disk import disk
 PRIVATE = ".tmp-"
 """How the names of unfinished files and folders begin. No reader looks at them; ``remove_orphans`` removes them."""
 
+_PRIVATE = re.compile(rf"{re.escape(PRIVATE)}[0-9a-f]{{16}}")
 _NOT_LINKABLE = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOSYS, getattr(errno, "ENOTSUP", errno.EPERM)}
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _STORAGE = _FULL | {errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
@@ -71,11 +73,9 @@ def link_or_copy(source: Path, target: Path) -> None:
 def remove_tree(path: Path) -> None:
     """Remove a file, a link, or a folder with all that is in it. Links are removed, never followed. Raises OSError."""
     if path.is_dir() and not path.is_symlink():
-        with os.scandir(path) as entries:
-            children = sorted(Path(entry.path) for entry in entries)
-        for child in children:
-            remove_tree(child)
         with suppress(FileNotFoundError):
+            for child in sorted(path.iterdir()):
+                remove_tree(child)
             disk().remove_folder(path)
     else:
         with suppress(FileNotFoundError):
@@ -104,7 +104,7 @@ def remove_orphans(folder: Path) -> int:
     if not folder.is_dir():
         return 0
     with reported(folder):
-        orphans = sorted(path for path in folder.iterdir() if path.name.startswith(PRIVATE))
+        orphans = sorted(path for path in folder.iterdir() if _PRIVATE.fullmatch(path.name))
         for path in orphans:
             remove_tree(path)
     return len(orphans)

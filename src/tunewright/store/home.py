@@ -10,10 +10,10 @@ from tunewright.errors import MachineError
 
 
 def cache_folder() -> Path:
-    """The cache folder of this user, absolute; it need not exist.
+    r"""The cache folder of this user, absolute; it need not exist.
 
     ``$TUNEWRIGHT_HOME`` if set, else ``$XDG_CACHE_HOME/tunewright`` (if absolute, as the XDG rules say), else
-    ``~/Library/Caches/tunewright`` (macOS), ``%LOCALAPPDATA%\\tunewright\\Cache`` (Windows), ``~/.cache/tunewright``.
+    ``~/Library/Caches/tunewright`` (macOS), ``%LOCALAPPDATA%\tunewright\Cache`` (Windows), ``~/.cache/tunewright``.
     Raises MachineError when no home folder is known.
     """
     own = os.environ.get("TUNEWRIGHT_HOME")
