@@ -8,15 +8,15 @@ from types import TracebackType
 from typing import Self
 
 
-class Overlong(Exception):
+class OverlongError(Exception):
     """A physical line, or a record of several, is longer than the limit; it was passed over, not held."""
 
 
 class Lines:
     r"""The lines of a file, each with its line end (``\n``, ``\r\n`` or ``\r``), one at a time.
 
-    ``number`` is the 1-based number of the line returned last. Lines may be pushed back to be read again. A line of more
-    than ``max_characters`` is passed over and ``Overlong`` is raised in its place; reading goes on after it.
+    ``number`` is the 1-based number of the line returned last. Lines may be pushed back to be read again. A line of
+    more than ``max_characters`` is passed over and OverlongError raised in its place; reading goes on after it.
     """
 
     def __init__(self, path: Path, codec: str, max_characters: int) -> None:
@@ -47,7 +47,7 @@ class Lines:
             line = self._pending.popleft()
             self.number += 1
             if line is None:
-                raise Overlong
+                raise OverlongError
             return line
         piece = self._readline(self._limit + 2)
         if not piece:
@@ -55,7 +55,7 @@ class Lines:
         self.number += 1
         if len(piece) > self._limit:
             self._pass_over(piece)
-            raise Overlong
+            raise OverlongError
         return piece
 
     def push_back(self, lines: list[str | None]) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from tunewright.types import ColumnProfile
 
@@ -64,18 +66,18 @@ def flatten(fields: Mapping[str, object], prefix: str = "", depth: int = 0) -> d
 
 
 def column_value(fields: Mapping[str, object], name: str) -> object:
-    """The value of a column, looked up by its name or its dotted path; None where it is missing. NaN counts as missing."""
+    """The value of a column by its name or its dotted path; None where it is missing or NaN."""
     value = fields.get(name)
     if value is None and "." in name and name not in fields:
         inner: object = fields
         for part in name.split("."):
             inner = inner.get(part) if isinstance(inner, Mapping) else None
         value = inner
-    return None if isinstance(value, float) and value != value else value
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def as_list(value: object) -> list[object] | None:
-    """A list, also one that is written out in a cell such as ``["a", "b"]`` or ``['a', 'b']``; None for anything else."""
+    """A list, also one written out in a cell: ``["a", "b"]`` or ``['a', 'b']``; None for anything else."""
     if isinstance(value, (list, tuple)):
         return list(value)
     if not isinstance(value, str) or not (value.startswith("[") and value.endswith("]")) or len(value) > 10_000:
@@ -90,7 +92,7 @@ def as_list(value: object) -> list[object] | None:
 
 
 def profile_column(name: str, position: int, values: Sequence[object]) -> ColumnProfile:
-    """The profile of one column from sample values; None, NaN and blank strings are empty. ``counts`` holds the commonest."""
+    """The profile of a column from sample values; None, NaN and blanks are empty. ``counts`` holds the commonest."""
     is_list = False
     texts: list[str] = []
     for value in values:
@@ -98,7 +100,7 @@ def profile_column(name: str, position: int, values: Sequence[object]) -> Column
         if found is not None:
             is_list = is_list or bool(found)
             texts.append(json.dumps(found, ensure_ascii=False, default=str))
-        elif value is not None and value == value:
+        elif value is not None and not (isinstance(value, float) and math.isnan(value)):
             texts.append(str(value).strip())
     filled = [text for text in texts if text]
     counts = Counter(filled)
@@ -125,4 +127,4 @@ def profile_column(name: str, position: int, values: Sequence[object]) -> Column
 
 def _is_rising(integers: Sequence[str]) -> bool:
     numbers = [float(text) for text in integers]
-    return all(later > earlier for earlier, later in zip(numbers, numbers[1:], strict=False))
+    return all(later > earlier for earlier, later in pairwise(numbers))

@@ -11,7 +11,7 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _MARKS = re.compile(r'["\\{}\[\]]')
 
 
-class EndOfText(Exception):
+class EndOfTextError(Exception):
     """The text ends where more is needed."""
 
 
@@ -25,14 +25,14 @@ class Window:
         self.line = 1
 
     def peek(self) -> str:
-        """The next character that is not blank. Raises EndOfText when there is none."""
+        """The next character that is not blank. Raises EndOfTextError when there is none."""
         while True:
             match = _SPACE.match(self._text, self._at)
             self._advance(match.end() if match else self._at)
             if self._at < len(self._text):
                 return self._text[self._at]
             if not self._more():
-                raise EndOfText
+                raise EndOfTextError
 
     def peek_second(self) -> str:
         """The character after the next one, blanks passed over; empty at the end."""
@@ -55,7 +55,7 @@ class Window:
     def value(self, decoder: JSONDecoder) -> tuple[object, int]:
         """The next value and its length in UTF-8 bytes; the place moves behind it.
 
-        Raises ValueError (or RecursionError) when what follows, as far as the limit, is not a whole value; the place stays.
+        Raises ValueError (or RecursionError) when what follows, as far as the limit, is not a whole value.
         """
         self.peek()
         while True:
@@ -74,7 +74,7 @@ class Window:
     def pass_over_element(self, limit: int) -> bool:
         """Move behind the next value by its brackets alone when it is longer than ``limit`` characters.
 
-        False, and the place stays, when it ends sooner (then it is malformed). Raises EndOfText when it does not end.
+        False, and the place stays, when it ends sooner (then it is malformed). Raises EndOfTextError when it does not end.
         """
         depth, in_string, length, position = 0, False, 0, self._at
         while True:
@@ -85,7 +85,7 @@ class Window:
                     self._advance(len(self._text))
                 position = len(self._text)
                 if not self._more():
-                    raise EndOfText
+                    raise EndOfTextError
                 position = self._at if length else position
                 continue
             mark, position = match.group(), match.end()

@@ -40,7 +40,7 @@ class Chain:
 def build_chain(wanted: Sequence[str | Mapping[str, Any]]) -> Chain:
     """The cleaners named in ``data.clean``, then the standard ones that are not among them.
 
-    Each is a name or a mapping with ``name`` and options. Raises InputError for a name or an option that does not exist.
+    Each is a name, or a mapping with ``name`` and options. Raises InputError for one that does not exist.
     """
     given = [{"name": entry} if isinstance(entry, str) else dict(entry) for entry in wanted]
     names = [str(entry.get("name", "")) for entry in given]

@@ -7,10 +7,11 @@ from html.parser import HTMLParser
 from tunewright.config.base import ComponentConfig
 
 _SILENT = frozenset(("script", "style", "template", "noscript"))
-_BLOCKS = frozenset(
-    ("address article aside blockquote br dd div dl dt figure footer form h1 h2 h3 h4 h5 h6 header hr li main nav ol p pre "
-     "section table td th tr ul").split()
-)  # fmt: skip
+_BLOCK_NAMES = """
+address article aside blockquote br dd div dl dt figure footer form h1 h2 h3 h4 h5 h6 header hr li main nav ol p pre
+section table td th tr ul
+"""
+_BLOCKS = frozenset(_BLOCK_NAMES.split())
 
 
 class Html:
@@ -23,7 +24,7 @@ class Html:
         """Nothing to hold."""
 
     def apply(self, text: str) -> str:
-        """The text without markup; blocks are parted by a blank. ``a < b`` is not markup. ValueError if only markup is there."""
+        """The text without markup, blocks parted by a blank (``a < b`` stays). ValueError for nothing but markup."""
         if "<" not in text and "&" not in text:
             return text
         reader = _Reader()
@@ -41,13 +42,13 @@ class _Reader(HTMLParser):
         self.parts: list[str] = []
         self._silent = 0
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002 - named by the base class
         if tag in _SILENT:
             self._silent += 1
         elif tag in _BLOCKS:
             self.parts.append(" ")
 
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002 - named by the base class
         if tag in _BLOCKS:
             self.parts.append(" ")
 

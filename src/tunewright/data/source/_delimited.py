@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 
 from tunewright.config.base import Option
 from tunewright.data.encoding import Encoding, recognise_encoding
-from tunewright.data.lines import Lines, Overlong
+from tunewright.data.lines import Lines, OverlongError
 from tunewright.data.source._dialect import NAMES, Dialect, recognise_dialect
 from tunewright.data.source.base import BaseSource, Layout, SourceConfig, Unusable
 from tunewright.errors import InputError
@@ -87,7 +87,7 @@ class Delimited(BaseSource):
             while len(sample) < _SAMPLE_LINES and num_characters < _SAMPLE_CHARACTERS:
                 try:
                     sample.append(next(lines))
-                except Overlong:
+                except OverlongError:
                     continue
                 except StopIteration:
                     break
@@ -103,10 +103,10 @@ class Delimited(BaseSource):
 
 
 class RecordReader:
-    """Iterates over (first line, fields, reason); a reason says why the row cannot be used, and the fields are then empty.
+    """Iterates over (first line, fields, reason); fields are empty where a reason says why the row cannot be used.
 
-    The strict reader of the standard library does the work. Where it objects, or where a quoted field would swallow rows
-    that are plainly rows, the quote was a stray one: the first line is then a row of its own and the rest is read again.
+    The strict reader of the standard library does the work. Where it objects, or where a quoted field would swallow
+    what are plainly rows, the quote was a stray one: the first line is a row of its own and the rest is read again.
     """
 
     def __init__(self, lines: Lines, dialect: Dialect, file: str, max_bytes: int) -> None:
@@ -130,7 +130,7 @@ class RecordReader:
             feed.size = 0
             try:
                 row = next(self._reader)
-            except (csv.Error, Overlong) as problem:
+            except (csv.Error, OverlongError) as problem:
                 return self._repair(start, problem)
             if len(feed.taken) > 1 and self._swallows_rows():
                 return self._first_line_alone(start)
@@ -173,7 +173,7 @@ class RecordReader:
             return start, [], f"more than {self._limit:,} bytes"
         if len(self._dialect.split(taken[0])) == self._width and self._width > 1:
             return self._first_line_alone(start)
-        if isinstance(problem, Overlong):
+        if isinstance(problem, OverlongError):
             return self._pass_over(start)
         if "unexpected end" in str(problem):
             raise self._unclosed(start)
@@ -190,7 +190,7 @@ class RecordReader:
         while odd:
             try:
                 odd ^= next(self._lines).count('"') % 2 == 1
-            except Overlong:
+            except OverlongError:
                 continue
             except StopIteration:
                 raise self._unclosed(start) from None
@@ -220,11 +220,11 @@ class _Feed:
     def __next__(self) -> str:
         try:
             line = next(self._lines)
-        except Overlong:
+        except OverlongError:
             self.taken.append(None)
             raise
         self.taken.append(line)
         self.size += len(line)
         if self.size > self._limit:
-            raise Overlong
+            raise OverlongError
         return line

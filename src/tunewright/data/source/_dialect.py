@@ -92,7 +92,7 @@ def _describe(
 
 
 def _aligned(rows: list[list[str]], width: int) -> list[list[str]]:
-    """The rows as the header test wants them: a header one cell short (row names without a title) gets its first cell."""
+    """The rows for the header test; a header that is one cell short (row names without a title) gets its first cell."""
     if rows and len(rows[0]) == width - 1 > 0:
         return [["", *rows[0]], *rows[1:]]
     return rows
@@ -139,7 +139,7 @@ def _one_record(lines: Sequence[str], at: int, delimiter: str) -> tuple[int, lis
 
 
 def _score(rows: list[list[str]]) -> float:
-    """How regular the rows are: the share with the commonest width, raised by a known header or a clean label column."""
+    """How regular the rows are: the share with the commonest width, plus a known header or a clean label column."""
     if not rows:
         return 0.0
     width, count = Counter(len(row) for row in rows).most_common(1)[0]

@@ -10,8 +10,8 @@ _WORDS = """
     text texts sentence sentences review reviews comment comments content contents body message messages tweet utterance
     query question answer document doc description title headline subject summary abstract snippet post passage premise
     hypothesis sentence1 sentence2 input prompt feedback reviewtext review_text comment_text tweet_text
-    label labels category categories class classes intent intents sentiment topic topics target tag tags polarity emotion
-    rating ratings score scores stars star gold y output annotation is_spam spam toxic
+    label labels category categories class classes intent intents sentiment topic topics target tag tags polarity
+emotion     rating ratings score scores stars star gold y output annotation is_spam spam toxic
     id ids uid uuid no number index idx row user user_id userid username name author source url link date time datetime
     timestamp created_at lang language country city split set subset fold email phone price product product_id
     文本 内容 评论 句子 正文 文章 评价 微博 弹幕 问题 回答 标题 摘要 描述 留言 消息 语料 原文 评论内容 评价内容 文本内容

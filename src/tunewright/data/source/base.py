@@ -54,7 +54,7 @@ class BaseSource:
         raise NotImplementedError
 
     def read(self, path: Path) -> Iterator[Record]:
-        """The rows in file order, an Unusable for each that is too large. Raises InputError where it cannot be parsed."""
+        """The rows in file order, Unusable ones included. Raises InputError where the file cannot be parsed."""
         raise NotImplementedError
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from tunewright.data.encoding import recognise_encoding
 from tunewright.data.source._objects import DECODER, PROBLEMS, as_record, explain
 from tunewright.data.source.base import BaseSource, Layout, SourceConfig, Unusable, first_text
-from tunewright.data.window import EndOfText, Window
+from tunewright.data.window import EndOfTextError, Window
 from tunewright.errors import InputError
 from tunewright.types import Origin, Record
 
@@ -39,7 +39,7 @@ class Json(BaseSource):
             window = Window(stream, self.config.max_row_bytes)
             try:
                 yield from self._array(window, str(path))
-            except EndOfText:
+            except EndOfTextError:
                 raise _broken(f"{path}:{window.line}", "the file ends inside the array", window.look(80)) from None
 
     def _array(self, window: Window, file: str) -> Iterator[Record]:
@@ -73,7 +73,7 @@ class Json(BaseSource):
         return record
 
     def _find_array(self, window: Window, file: str) -> None:
-        """Stand behind the ``[`` of the array of records: the file's own, or the first one that an object's key holds."""
+        """Stand behind the ``[`` of the records: the file's own array, or the first one that an object's key holds."""
         opening = window.peek()
         if opening == "[":
             window.skip(1)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tunewright.data.encoding import recognise_encoding
-from tunewright.data.lines import Lines, Overlong
+from tunewright.data.lines import Lines, OverlongError
 from tunewright.data.source._objects import DECODER, PROBLEMS, as_record, explain
 from tunewright.data.source.base import BaseSource, Layout, SourceConfig, Unusable, first_text
 from tunewright.errors import InputError
@@ -45,7 +45,7 @@ class Jsonl(BaseSource):
                     line = next(lines)
                 except StopIteration:
                     break
-                except Overlong:
+                except OverlongError:
                     yield Unusable(number, {}, Origin(file, lines.number), f"more than {limit:,} bytes")
                     number += 1
                     continue

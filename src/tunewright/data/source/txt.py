@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tunewright.data.encoding import recognise_encoding
-from tunewright.data.lines import Lines, Overlong
+from tunewright.data.lines import Lines, OverlongError
 from tunewright.data.source.base import BaseSource, Layout, SourceConfig, Unusable, first_text
 from tunewright.types import Origin, Record
 
@@ -43,7 +43,7 @@ class Txt(BaseSource):
                     line: str | None = next(lines)
                 except StopIteration:
                     break
-                except Overlong:
+                except OverlongError:
                     line = None
                 if line is not None and line.isspace():
                     continue

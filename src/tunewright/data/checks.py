@@ -1,0 +1,105 @@
+"""What is worth saying about the data before a model sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tunewright.data.account import Account
+from tunewright.data.duplicates import Duplicates
+from tunewright.types import Finding
+
+_IMBALANCE = 10
+_TINY = 3
+
+
+def check_labels(counts: Mapping[str, Mapping[str, int]]) -> list[Finding]:
+    """Findings about labels from split -> label -> rows: absent from training, too rare, out of balance."""
+    found: list[Finding] = []
+    totals: dict[str, int] = {}
+    for split in counts.values():
+        for label, count in split.items():
+            totals[label] = totals.get(label, 0) + count
+    unseen = sorted(label for label in totals if not counts["train"].get(label))
+    if unseen:
+        message = f"{_some(unseen)}: held out for judging, but in no training row, so it cannot be learnt"
+        found.append(Finding("label_not_trained", "violation", message))
+    tiny = sorted(label for label, count in totals.items() if count < _TINY and label not in unseen)
+    if tiny:
+        message = f"{len(tiny)} labels have fewer than {_TINY} rows and are not judged: {_some(tiny)}"
+        found.append(Finding("tiny_class", "warning", message))
+    if len(totals) > 1:
+        most, least = max(totals, key=lambda name: totals[name]), min(totals, key=lambda name: totals[name])
+        if totals[most] > _IMBALANCE * totals[least]:
+            message = f"{most} has {totals[most]:,} rows, {least} has {totals[least]:,}; accuracy alone would mislead"
+            found.append(Finding("imbalance", "note" if totals[most] <= 20 * totals[least] else "warning", message))
+    return found
+
+
+def check_duplicates(account: Account, duplicates: Duplicates) -> list[Finding]:
+    """Findings about copies: how many, with conflicting labels, and across the user's own splits."""
+    found: list[Finding] = []
+    copies = np.flatnonzero(~duplicates.kept)
+    if len(copies):
+        message = f"{len(copies):,} rows repeat an earlier text (case, width, blanks and punctuation apart) and are left out"
+        found.append(Finding("duplicates", "note", message, _origins(account, copies)))
+    if duplicates.num_conflicts:
+        message = f"{duplicates.num_conflicts:,} texts come with different labels; the commonest label was kept, or the first"
+        found.append(Finding("label_conflict", "warning", message, _origins(account, duplicates.conflicts)))
+    leaked = np.flatnonzero(duplicates.leaked)
+    if len(leaked):
+        message = f"{len(leaked):,} rows were in the held-out rows as well; the copies were taken out of training"
+        found.append(Finding("leak", "warning", message, _origins(account, leaked)))
+    return found
+
+
+def check_rejected(account: Account) -> list[Finding]:
+    """A finding when rows were rejected, a warning when it is one in two hundred or more."""
+    num = len(account.rejected_id)
+    if not num:
+        return []
+    reasons = ", ".join(f"{reason} ({count:,})" for reason, count in list(account.reason_counts().items())[:3])
+    severity = "warning" if num * 200 >= account.total else "note"
+    origins = tuple(entry.partition(": ")[0] for entry in account.rejections(5))
+    return [Finding("rejected", severity, f"{num:,} of {account.total:,} rows cannot be used: {reasons}", origins)]
+
+
+def check_lengths(account: Account) -> list[Finding]:
+    """A warning when many texts end at exactly the same greatest length, as a limit on the way here would make them."""
+    lengths = np.asarray(account.length, np.int64)
+    if len(lengths) < 20:
+        return []
+    longest = int(lengths.max())
+    at_limit = np.flatnonzero(lengths == longest)
+    below = int(((lengths >= longest * 0.9) & (lengths < longest)).sum())
+    if longest < 50 or len(at_limit) < max(5, len(lengths) // 200) or len(at_limit) * 2 < below:
+        return []
+    if len(at_limit) * longest * 0.1 < 3 * below:
+        return []
+    message = f"{len(at_limit):,} texts have exactly {longest} characters, the greatest length: they look cut off"
+    return [Finding("cut_texts", "warning", message, _origins(account, at_limit))]
+
+
+def check_near(account: Account, rows: Sequence[int], pairs: Sequence[tuple[int, int]], split: Sequence[int]) -> list[Finding]:
+    """Findings about near duplicates; pairs are positions in ``rows``, which index the account; split[N] is by account."""
+    if not pairs:
+        return []
+    crossing = [(a, b) for a, b in pairs if split[rows[a]] != split[rows[b]]]
+    involved = sorted({rows[at] for pair in pairs for at in pair})
+    message = f"{len(pairs):,} pairs of texts are nearly the same ({len(involved):,} rows)"
+    found = [Finding("near_duplicates", "note", message, _origins(account, involved))]
+    if crossing:
+        touched = sorted({rows[at] for pair in crossing for at in pair})
+        message = f"{len(crossing):,} nearly equal pairs lie in different splits; the score may be flattered"
+        found.append(Finding("near_leak", "warning", message, _origins(account, touched)))
+    return found
+
+
+def _origins(account: Account, rows: Sequence[int] | np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> tuple[str, ...]:
+    return tuple(account.origin(int(row)) for row in rows[:5])
+
+
+def _some(names: Sequence[str], limit: int = 10) -> str:
+    shown = ", ".join(names[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
