@@ -1,7 +1,7 @@
-"""Show a run: one self-contained HTML page, and a summary for the terminal. Both read ``result.json`` and nothing else."""
+"""Show a run: one self-contained HTML page, and a summary for the terminal. Both read ``result.json`` and nothing else.
 
-from tunewright.report.page import Report, render
-from tunewright.report.privacy import mask
-from tunewright.report.terminal import Summary, summary
-
-__all__ = ["Report", "Summary", "mask", "render", "summary"]
+render.render(result)          the page
+terminal.summary(result)       the verdict-first content for the terminal
+config.Report                  what of the user's rows may be kept and shown
+privacy.mask(text)             personal data replaced by typed placeholders
+"""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tunewright.report.markup import Markup, element, join
-from tunewright.report.wording import MINUS
+from tunewright.report.wording import MINUS, scientific
 
 Point = tuple[float, float]
 
@@ -68,8 +68,8 @@ def _step(rough: float) -> float:
 
 
 def _tick(value: float, digits: int) -> str:
-    if digits > 6 or abs(value) >= 1e9:
-        return f"{value:.3g}".replace("-", MINUS)
+    if digits > 4 or abs(value) >= 1e6:
+        return scientific(value) if abs(value) > 10.0**-digits / 2 else "0"
     text = f"{value:,.{digits}f}"
     return "0" if float(text.replace(",", "")) == 0 else text.replace("-", MINUS)
 

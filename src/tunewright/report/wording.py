@@ -105,12 +105,19 @@ def percent(part: float, total: float) -> str:
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """A number of unknown size with a few significant digits, such as a learning rate: ``5e-05`` as ``0.00005``."""
+    """A number of unknown size with a few significant digits; small ones as they are typed: ``5e-5``."""
     if value == int(value) and abs(value) < 1e15:
         return whole(value)
-    if 1e-6 <= abs(value) < 1e6:
+    if 1e-3 <= abs(value) < 1e6:
         return f"{float(f'{value:.{digits}g}'):,.10f}".rstrip("0").rstrip(".").replace("-", MINUS)
-    return f"{value:.{digits}g}".replace("-", MINUS)
+    return scientific(value, digits)
+
+
+def scientific(value: float, digits: int = 3) -> str:
+    """A number as ``1.5e-5``: at most ``digits`` significant digits, no idle zeros."""
+    mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
+    short = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+    return f"{short}e{int(exponent)}".replace("-", MINUS)
 
 
 def duration(seconds: float) -> str:

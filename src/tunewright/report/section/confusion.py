@@ -70,7 +70,7 @@ def _matrix(labels: Sequence[str], counts: Sequence[Sequence[float]]) -> Markup:
         element("tbody", *lines),
         class_="heat wide" if wide else "heat",
     )
-    note = "Each line holds the rows of one label; the shade is the share of that line. Blue: answered right. Red: answered wrong."
+    note = "Each line holds the rows of one label; shaded by share. Blue: answered right. Red: answered wrong."
     return join(
         (
             paragraph(note, class_="quiet"),

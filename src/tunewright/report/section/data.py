@@ -67,7 +67,8 @@ def _ledger(found: Node) -> Markup | None:
     total = found["total"].count()
     if not kept or not total:
         return None
-    x, start, bars = Axis(0, total, ()), 0, []
+    x, bars = Axis(0, total, ()), []
+    start = 0
     for name, _, count in kept:
         if count:
             bars.append(bar(x.at(start), "0%", x.share(start + count) - x.share(start), 100, f"fill {name}"))
@@ -81,7 +82,7 @@ def _ledger(found: Node) -> Markup | None:
         else paragraph(f"These counts sum to {whole(start)}, not to {whole(total)}: please report it.", class_="alarm")
     )
     reasons = [
-        [datum(reason, 200), whole(count)] for reason, node in found["reasons"].pairs() if (count := node.count())
+        [datum(reason, 200), whole(number)] for reason, node in found["reasons"].pairs() if (number := node.count())
     ]
     why = (
         fold("Why rows were rejected", table("Rejected rows by reason", ["Reason", "Rows"], reasons, numeric=(1,)))
@@ -178,7 +179,7 @@ def _lengths(found: Node) -> Markup | None:
     listed = fold(
         "The lengths as a table", table("Rows by length", ["Tokens, up to", "Rows", "Share"], rows, numeric=(1, 2))
     )
-    return join((element("h3", "Lengths"), element("div", chart, _cut(found), class_="charts"), listed))
+    return join((element("div", chart, _cut(found), class_="charts"), listed))
 
 
 def _cut(found: Node) -> Markup:

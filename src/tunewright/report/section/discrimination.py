@@ -11,9 +11,8 @@ from tunewright.report.node import Node
 from tunewright.report.svg import Axis, Point, axis, bar, curves, dot, figure, key, plot, rule_y, unit_axis
 from tunewright.report.wording import counted, decimal, percent, whole
 
-# Up to this many curves are told apart by stroke and colour; of more, the weakest are, and the rest stays grey.
+# Up to this many curves are told apart by stroke and colour; the others stay grey.
 NUM_NAMED = 3
-MAX_GREY = 30
 RANKING = (
     "Each point of a curve is one threshold. A ROC curve shows the right rows found against the false alarms, whatever the "
     "share of the label; precision and recall show how many of the rows found are right, and suffer where the label is rare. "
@@ -21,8 +20,10 @@ RANKING = (
 )
 TRUST = (
     "Where a model says 0.9, nine answers of ten should be right: points on the dotted line keep that promise, points below "
-    "it are too sure. Larger points hold more rows. The bars show how often each confidence is given, and how much of it is wrong."
+    "it are too sure. Larger points hold more rows. The bars show how often each confidence is given, and how much of it "
+    "is wrong."
 )
+CHANCE = ((0.0, 0.0), (1.0, 1.0))
 Curve = tuple[str, float | None, list[Point]]
 
 
@@ -39,59 +40,58 @@ def _row(title: str, words: str, *charts: Markup | None) -> Markup | None:
     return element("div", told, *charts, class_="charts") if any(charts) else None
 
 
-def _curves(nodes: Sequence[Node], across: str, up: str, area: str) -> list[Curve]:
-    """The curves, the one with the smallest area first."""
-    found: list[Curve] = []
-    for one in nodes:
-        xs, ys = one[across].numbers(), one[up].numbers()
+def _curves(found: Node) -> list[Curve]:
+    """The curves with those to be named first: the mean where there is one, then the smallest areas."""
+    known: list[Curve] = []
+    for one in found["curves"].items():
+        xs, ys = one["x"].numbers(), one["y"].numbers()
         if len(xs) == len(ys) and len(xs) > 1:
-            found.append((one["label"].text(), one[area].number(), list(zip(xs, ys, strict=True))))
-    return sorted(found, key=lambda curve: 2.0 if curve[1] is None else curve[1])
+            known.append((one["label"].text(), one["area"].number(), list(zip(xs, ys, strict=True))))
+    if len(known) > NUM_NAMED and not found["note"]:
+        known.sort(key=lambda curve: 2.0 if curve[1] is None else curve[1])
+    return known
 
 
-def _lines(found: Sequence[Curve]) -> tuple[list[tuple[Sequence[Point], str]], list[tuple[str, str]], str]:
-    """Lines to draw with the named ones on top, the key of the named ones, and a note on the others."""
-    named = found if len(found) <= NUM_NAMED else found[:NUM_NAMED]
-    grey = found[len(named) :]
-    drawn = grey[:: math.ceil(len(grey) / MAX_GREY)] if grey else []
-    lines: list[tuple[Sequence[Point], str]] = [(points, "line faint") for _, _, points in drawn]
+def _drawn(x: Axis, y: Axis, known: Sequence[Curve], below: str = "") -> tuple[Markup, Markup]:
+    """The curves, the named ones on top of the grey ones, over the line of guessing; and their key."""
+    lines: list[tuple[Sequence[Point], str]] = [(points, "line faint") for _, _, points in known[NUM_NAMED:]]
+    named = known[:NUM_NAMED]
     lines += [(points, f"line series{index}") for index, (_, _, points) in reversed([*enumerate(named)])]
     entries: list[tuple[str, str]] = [
         (f"line series{index}", join((datum(label, 40), f" {decimal(area)}" if area is not None else "")))
         for index, (label, area, _) in enumerate(named)
     ]
-    rest = f" The {NUM_NAMED} lowest of {whole(len(found))} labels are named." if grey else ""
-    return lines, entries, rest
+    return curves(x, y, [*([(CHANCE, "line chance")] if below == "diagonal" else []), *lines]), key(entries)
+
+
+def _caption(what: str, known: Sequence[Curve], note: str) -> str:
+    if note:
+        return f"{what}; {note}"
+    return f"{what}; the {NUM_NAMED} lowest of {whole(len(known))} labels are named" if len(known) > NUM_NAMED else what
 
 
 def _roc(found: Node) -> Markup | None:
-    known = _curves(found["roc"].items(), "fpr", "tpr", "auc")
+    known = _curves(found["roc"])
     if not known:
         return None
-    lines, entries, rest = _lines(known)
     x, y = unit_axis(), unit_axis(upward=True)
-    lines.insert(0, ([(0.0, 0.0), (1.0, 1.0)], "line chance"))
-    says = f"ROC. Area by label: {_areas(known)}."
-    drawn = plot(x, y, [curves(x, y, lines)], says=says, x_label="false positive rate", shape="square")
-    return figure("ROC", f"True positive rate.{rest}", drawn, key(entries))
+    lines, names = _drawn(x, y, known, "diagonal")
+    drawn = plot(x, y, [lines], says=f"ROC. Area: {_areas(known)}.", x_label="false positive rate", shape="square")
+    return figure("ROC", _caption("True positive rate", known, found["roc"]["note"].text()), drawn, names)
 
 
 def _precision_recall(found: Node) -> Markup | None:
-    nodes = found["pr"].items()
-    known = _curves(nodes, "recall", "precision", "ap")
+    known = _curves(found["pr"])
     if not known:
         return None
-    lines, entries, rest = _lines(known)
     x, y = unit_axis(), unit_axis(upward=True)
-    marks: list[str] = []
-    prevalence = nodes[0]["prevalence"].number()
-    level = ""
-    if len(known) == 1 and prevalence is not None and 0 <= prevalence <= 1:
-        marks.append(rule_y(y, prevalence, "chance"))
-        level = f" Guessing: {decimal(prevalence, 2)}."
-    says = f"Precision over recall. Average precision by label: {_areas(known)}."
-    drawn = plot(x, y, [*marks, curves(x, y, lines)], says=says, x_label="recall", shape="square")
-    return figure("Precision and recall", f"Precision.{level}{rest}", drawn, key(entries))
+    lines, names = _drawn(x, y, known)
+    last = known[0][2][-1]
+    # At recall 1 every row is given the label, so that the precision is the share of the label: what guessing reaches.
+    guess = [rule_y(y, last[1], "chance")] if len(known) == 1 and last[0] == 1 else []
+    says = f"Precision over recall. Area: {_areas(known)}."
+    drawn = plot(x, y, [*guess, lines], says=says, x_label="recall", shape="square")
+    return figure("Precision and recall", _caption("Precision", known, found["pr"]["note"].text()), drawn, names)
 
 
 def _areas(known: Sequence[Curve]) -> str:
@@ -102,25 +102,23 @@ def _areas(known: Sequence[Curve]) -> str:
 
 def _reliability(found: Node) -> Markup | None:
     bins = [
-        (confidence, accuracy, one["count"].number() or 0.0)
-        for one in found["reliability"].items()
-        if (confidence := one["confidence"].number()) is not None and (accuracy := one["accuracy"].number()) is not None
+        (confidence, right, count)
+        for one in found["reliability"]["bins"].items()
+        if (confidence := one["confidence"].number()) is not None
+        and (right := one["right"].number()) is not None
+        and (count := one["count"].number())
     ]
-    bins = [one for one in bins if one[2] > 0]
     if not bins:
         return None
     x, y = unit_axis(), unit_axis(upward=True)
     most = max(count for _, _, count in bins)
-    gaps = [([(confidence, confidence), (confidence, accuracy)], "line gap") for confidence, accuracy, _ in bins]
-    marks = [curves(x, y, [([(0.0, 0.0), (1.0, 1.0)], "line chance"), *gaps])]
-    marks += [dot(x.at(a), y.at(b), "point series0 filled", 2.5 + 6 * math.sqrt(count / most)) for a, b, count in bins]
-    told = ", ".join(f"{decimal(a, 2)} gives {decimal(b, 2)} on {counted(count, 'row')}" for a, b, count in bins)
-    note = "Share of right answers"
-    return figure(
-        "Calibration",
-        note,
-        plot(x, y, marks, says=f"Confidence against accuracy: {told}.", x_label="confidence", shape="square"),
-    )
+    gaps = [([(confidence, confidence), (confidence, right)], "line gap") for confidence, right, _ in bins]
+    marks = [curves(x, y, [(CHANCE, "line chance"), *gaps])]
+    marks += [dot(x.at(a), y.at(b), "point series0 filled", 2.5 + 6 * math.sqrt(abs(n) / most)) for a, b, n in bins]
+    told = ", ".join(f"{decimal(a, 2)} gives {decimal(b, 2)} on {counted(n, 'row')}" for a, b, n in bins)
+    says = f"Confidence against the share of right answers: {told}."
+    drawn = plot(x, y, marks, says=says, x_label="confidence", shape="square")
+    return figure("Calibration", "Share of right answers", drawn)
 
 
 def _confidence(found: Node) -> Markup | None:
@@ -130,12 +128,17 @@ def _confidence(found: Node) -> Markup | None:
         len(edges) < 2
         or not len(right) == len(wrong) == len(edges) - 1
         or sorted(edges) != edges
-        or edges[0] == edges[-1]
+        or len(set(edges)) < len(edges)
     ):
         return None
+    filled = [index for index, (good, bad) in enumerate(zip(right, wrong, strict=True)) if good + bad > 0]
+    if not filled or min(*right, *wrong) < 0:
+        return None
+    first, last = filled[0], filled[-1] + 1
+    edges, right, wrong = edges[first : last + 1], right[first:last], wrong[first:last]
     x = Axis(edges[0], edges[-1], _ticks(edges))
     y = axis([a + b for a, b in zip(right, wrong, strict=True)], zero=True, upward=True)
-    marks = []
+    marks: list[str] = []
     for low, high, good, bad in zip(edges, edges[1:], right, wrong, strict=False):
         left, width = x.share(low) + 0.4, max(x.share(high) - x.share(low) - 0.8, 0.2)
         middle, top = y.share(bad), y.share(good + bad)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Sequence
 
 from tunewright.report.blocks import (
@@ -126,8 +128,17 @@ def _timings(pairs: Sequence[tuple[str, Node]]) -> Markup | None:
     rows = [
         [datum(name), join((duration(seconds), share_bar(seconds / most if most else 0.0)))] for name, seconds in stages
     ]
-    rows += [[element("b", "total"), element("b", duration(seconds))] for name, seconds in known if name == "total"]
+    rows += [
+        [element("b", "total"), join((element("b", duration(seconds)), share_bar(0.0)))]
+        for name, seconds in known
+        if name == "total"
+    ]
     return table("Time of each stage", ["Stage", "Time"], rows, numeric=(1,), class_="timings") if rows else None
+
+
+def _typed(name: str) -> str:
+    """The name as it can be typed into a shell."""
+    return name if re.fullmatch(r"[\w.-]+", name) else shlex.quote(name)
 
 
 def repeat(result: Node) -> Markup:
@@ -136,7 +147,7 @@ def repeat(result: Node) -> Markup:
     again = join(
         (
             paragraph("This rebuilds the run from its recorded data, configuration and plan, and compares:"),
-            command(f"tunewright replay {name}"),
+            command(f"tunewright replay {_typed(name)}"),
         )
     )
     first = join((paragraph("It was made by:"), command(made)))

@@ -80,7 +80,7 @@ def _loss(steps: Sequence[Node], evaluations: Sequence[Node]) -> Markup | None:
     if len(trained) >= SMOOTHED_FROM:
         window = len(trained) // NUM_WINDOWS * 2 + 1
         lines = [(trained, "line faint"), (smooth(trained, window), "line series0")]
-        note = f"Training: mean over {window} steps, single steps in the background"
+        note = f"Thick: mean over {window} steps"
     lines.append((validated, "line series1"))
     dots = [dot(x.at(step), y.at(value), "point series1 filled", 3) for step, value in validated]
     says = f"Loss by step. {_first_and_last('Training loss', trained)} {_first_and_last('Validation loss', validated)}"
@@ -168,7 +168,8 @@ def _skipped(steps: Sequence[Node], x: Axis) -> Markup:
 def _first_and_last(name: str, points: Sequence[Point]) -> str:
     if not points:
         return ""
-    return f"{name}: {significant(points[0][1])} at step {whole(points[0][0])}, {significant(points[-1][1])} at step {whole(points[-1][0])}."
+    first, last = (f"{significant(value)} at step {whole(step)}" for step, value in (points[0], points[-1]))
+    return f"{name}: {first}, {last}."
 
 
 def _numbers(evaluations: Sequence[Node]) -> Markup | None:

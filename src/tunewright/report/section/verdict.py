@@ -112,27 +112,35 @@ def _forest(found: Node, judged_on: str) -> Markup:
         class_="forest",
         role="table",
     )
-    note = f"Difference in {metric[:1].lower() + metric[1:] if metric[1:2].islower() else metric}, tuned minus opponent, on the same {_rows_of(judged_on)}, with its 95 % interval."
+    plain = metric[:1].lower() + metric[1:] if metric[1:2].islower() else metric
+    note = f"Difference in {plain}, tuned minus opponent, on the same {_rows_of(judged_on)}, with its 95 % interval."
     title = element("figcaption", element("strong", "Does tuning help, and against what?"), element("span", note))
-    return element("figure", title, table, _reading(comparisons), class_="chart whole")
+    return element("figure", title, table, _reading(comparisons, x), class_="chart whole")
 
 
-def _reading(comparisons: list[Node]) -> Markup:
-    required = any(one["required"].value is True for one in comparisons)
-    detectable = any(one["smallest_detectable"].number() for one in comparisons)
-    parts = [
-        "Filled points and the word “decides” mark the opponents that must be beaten for the verdict “better”."
-        if required
-        else None,
-        " The shaded band around zero is the smallest difference that the test finds four times in five: "
-        "a true difference inside it can go unseen."
-        if detectable
-        else None,
-        " p-values are corrected for the number of comparisons (Holm)."
-        if any(one["p_holm"] for one in comparisons)
-        else None,
-    ]
-    return paragraph(*parts, class_="quiet")
+def _reading(comparisons: list[Node], x: Axis) -> Markup:
+    """How to read the interval plot; each sentence only where it applies."""
+    sentences = []
+    if any(one["required"].value is True for one in comparisons):
+        sentences.append(
+            "Filled points and the word “decides” mark the opponents that must be beaten for the verdict “better”."
+        )
+    if any(one["smallest_detectable"].number() for one in comparisons):
+        sentences.append(
+            "The shaded band around zero reaches to the smallest difference that the test finds four times in five;"
+        )
+        sentences.append("a true difference inside it can go unseen.")
+    if any(_is_beyond(one, x) for one in comparisons):
+        sentences.append("An arrow stands for an interval beyond the scale.")
+    if any(one["p_holm"].number() is not None for one in comparisons):
+        sentences.append("p-values are corrected for the number of comparisons (Holm).")
+    return paragraph(" ".join(sentences), class_="quiet")
+
+
+def _is_beyond(one: Node, x: Axis) -> bool:
+    difference = one["difference"].number() or 0.0
+    low, high = one["interval"].span() or (difference, difference)
+    return low > x.high or high < x.low
 
 
 def _scale(comparisons: list[Node]) -> Axis:
@@ -209,7 +217,7 @@ def _interval(one: Node, x: Axis, difference: float, span: tuple[float, float] |
     marks.append(rule_x(x, 0.0, "zero"))
     low, high = span or (difference, difference)
     sign = "good" if low > 0 else "bad" if high < 0 else "unsure"
-    if low > x.high or high < x.low:
+    if _is_beyond(one, x):
         arrow = ("100%", "▸", "end") if low > x.high else ("0%", "◂", "")
         return [*marks, text(arrow[0], "50%", arrow[1], f"arrow {sign} {arrow[2]}", dy=6)]
     marks.append(segment(x, low, high, "50%", f"whisker {sign}"))

@@ -38,7 +38,7 @@ def wrong(result: Node, policy: Policy) -> Markup:
 
 def _note(rows: Sequence[Node], policy: Policy) -> Markup:
     parts = [
-        f"The {counted(len(rows), 'row')} answered wrong with the most confidence. Read them for labels that are wrong."
+        f"{counted(len(rows), 'row')} answered wrong, the most confident first. Some may be right, and their labels wrong."
     ]
     if policy.rows == "ids":
         parts.append(" Only where they stand is shown (report.rows: ids).")

@@ -11,11 +11,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
-from pydantic import ValidationError
-
-from tunewright.config.base import ComponentConfig, Option
+from tunewright.report.config import Report
 from tunewright.report.markup import Markup, datum, element, join
 from tunewright.report.node import Node
 from tunewright.report.privacy import Policy
@@ -37,63 +34,21 @@ CONTENTS = (
 )
 
 
-class Report:
-    """Makes the page of a run, and decides what of the user's rows may be kept and shown."""
-
-    class Config(ComponentConfig):
-        """What the report shows of the rows that were answered wrong."""
-
-        rows: Literal["none", "ids", "text"] = Option(
-            "text", "Wrong rows in the report: none, only their id and file:line, or with their text."
-        )
-        mask: bool = Option(
-            True, "Replace e-mail addresses, phone, card, account and identity numbers and IP addresses in shown texts."
-        )
-        max_errors: int = Option(50, "The most wrong rows to keep, the most confident first.", ge=0, le=10_000)
-
-    def __init__(self, config: Config | None = None) -> None:
-        """Hold the configuration; the default one without."""
-        self.config = config or self.Config()
-
-    @property
-    def policy(self) -> Policy:
-        """What may be shown of the user's rows."""
-        return Policy(self.config.rows, self.config.mask, self.config.max_errors)
-
-    def select_errors(self, errors: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
-        """The wrong rows as ``result.json`` may hold them: cut to ``max_errors``, without text or masked, as configured."""
-        return self.policy.select(errors)
-
-    def render(self, result: Mapping[str, object]) -> str:
-        """The page as UTF-8 text."""
-        node = Node(result)
-        sections = [one for one in _sections(node, self.policy) if one]
-        body = (
-            _banner(node),
-            element("main", sections[0], _contents(sections), *sections[1:]),
-            element(
-                "footer", element("p", "Made by Tunewright. This file holds everything it shows and loads nothing.")
-            ),
-        )
-        page = element("html", _head(node), element("body", *body), lang="en")
-        return f"<!DOCTYPE html>\n{page}\n"
-
-
 def render(result: Mapping[str, object], config: Report.Config | None = None) -> str:
-    """The report of a run as one HTML file, under ``config`` or else under the ``report`` section of the run's own."""
-    return Report(config or recorded_config(result)).render(result)
+    """The report of a run as one HTML file, under ``config`` or else under the ``report`` section of the run's own.
 
-
-def recorded_config(result: Mapping[str, object]) -> Report.Config:
-    """The report's configuration as the run recorded it; one that cannot be read shows no rows at all."""
-    recorded = Node(result)["config"]["values"]["report"]
-    if not isinstance(recorded.value, Mapping):
-        return Report.Config()
-    known = {key: value for key, value in recorded.value.items() if key in Report.Config.model_fields}
-    try:
-        return Report.Config.model_validate(known)
-    except ValidationError:
-        return Report.Config(rows="none")
+    ``result`` is what ``result.json`` holds. Absent parts are left out; nothing in it can make this fail.
+    """
+    node = Node(result)
+    policy = (Report(config) if config else Report.recorded(result)).policy
+    sections = [one for one in _sections(node, policy) if one]
+    body = (
+        _banner(node),
+        element("main", sections[0], _contents(sections), *sections[1:]),
+        element("footer", element("p", "Made by Tunewright. This file holds everything it shows and loads nothing.")),
+    )
+    page = element("html", _head(node), element("body", *body), lang="en")
+    return f"<!DOCTYPE html>\n{page}\n"
 
 
 def _sections(node: Node, policy: Policy) -> list[Markup]:
