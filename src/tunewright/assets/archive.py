@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol, cast
 
 from tunewright.errors import CorruptError, InputError
 
@@ -163,18 +163,20 @@ def _zip_members(archive: Path, guard: _Guard) -> Iterator[Iterator[tuple[str, R
 
 @contextmanager
 def _tar_members(archive: Path, guard: _Guard) -> Iterator[Iterator[tuple[str, Readable]]]:
-    with gzip.open(archive) as unpacked:
-        # Streaming mode reads every byte through the meter, headers included, and never seeks.
-        with tarfile.open(fileobj=_Metered(unpacked, guard), mode="r|") as opened:  # type: ignore[arg-type]
+    # Streaming mode reads every byte through the meter, headers included, and never seeks.
+    with (
+        gzip.open(archive) as unpacked,
+        tarfile.open(fileobj=cast("IO[bytes]", _Metered(unpacked, guard)), mode="r|") as opened,
+    ):
 
-            def members() -> Iterator[tuple[str, Readable]]:
-                for entry in opened:
-                    guard.admit(entry.name)
-                    if entry.isdir():
-                        continue
-                    stream = opened.extractfile(entry) if entry.isreg() and not entry.issparse() else None
-                    if stream is None:
-                        raise guard.refuse("holds a link or a device", entry.name)
-                    yield entry.name, stream
+        def members() -> Iterator[tuple[str, Readable]]:
+            for entry in opened:
+                guard.admit(entry.name)
+                if entry.isdir():
+                    continue
+                stream = opened.extractfile(entry) if entry.isreg() and not entry.issparse() else None
+                if stream is None:
+                    raise guard.refuse("holds a link or a device", entry.name)
+                yield entry.name, stream
 
-            yield members()
+        yield members()

@@ -12,13 +12,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tunewright import extensions
 from tunewright.assets.archive import extract
 from tunewright.assets.catalogue import Archive, Asset, catalogue, find
-from tunewright.assets.convert.base import Converter
+from tunewright.assets.convert.base import Converter, Material
 from tunewright.assets.settings import IndexSettings, read_settings
 from tunewright.errors import CorruptError, GateError
 from tunewright.store.artifact import Draft, commit_artifact, open_artifact, recover_folder
@@ -163,11 +164,15 @@ def _convert(asset: Asset, archives: list[Path], draft: Draft, tell: Tell) -> tu
     converter: Converter = extensions.load("assets.convert", asset.converter)()
     members: dict[str, Path] = {}
     for number, (archive, path) in enumerate(zip(asset.archives, archives, strict=True)):
-        members |= extract(path, archive.members, lambda name, number=number: draft.path(f"member-{number}-{name}"))
-    notes = converter.convert(members, asset.options, asset.result, draft, tell)
+        members |= extract(path, archive.members, partial(_scratch, draft, number))
+    notes = converter.convert(Material(members, asset.result, asset.options, tell), draft)
     for member in members.values():
         member.unlink(missing_ok=True)
     return notes
+
+
+def _scratch(draft: Draft, number: int, name: str) -> Path:
+    return draft.path(f"member-{number}-{name}")
 
 
 def _provenance(asset: Asset, notes: tuple[str, ...]) -> dict[str, object]:

@@ -5,25 +5,33 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from tunewright.store.artifact import Draft
-from tunewright.types import Tell
+from tunewright.types import Tell, tell_nobody
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a converter gets.
+
+    ``members`` maps names inside the archives, in the catalogue's order, to scratch files, which may be renamed within the
+    draft. ``result`` is the file name of a data asset, "" for a model.
+    """
+
+    members: Mapping[str, Path]
+    result: str = ""
+    options: Mapping[str, object] = field(default_factory=dict)
+    tell: Tell = tell_nobody
 
 
 class Converter(Protocol):
     """Turns the members taken from the archives into what the asset is, inside a draft."""
 
-    def convert(
-        self, members: Mapping[str, Path], options: Mapping[str, object], result: str, draft: Draft, tell: Tell
-    ) -> tuple[str, ...]:
-        """Fill ``draft`` from ``members`` and return notes on what was met on the way.
-
-        ``members`` maps names inside the archives, in the catalogue's order, to scratch files, which may be renamed
-        within the draft. ``result`` is the file name of a data asset. Raises CorruptError where a member is not what
-        the catalogue says.
-        """
+    def convert(self, material: Material, draft: Draft) -> tuple[str, ...]:
+        """Fill ``draft`` and return notes on what was met; CorruptError where a member is not what it should be."""
         ...
 
 

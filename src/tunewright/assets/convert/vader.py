@@ -6,29 +6,25 @@ ICWSM 2014; each text rated from -4 to 4 by 20 people.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 
 from tunewright.assets.archive import extract
-from tunewright.assets.convert.base import render_csv
+from tunewright.assets.convert.base import Material, render_csv
 from tunewright.errors import CorruptError
 from tunewright.store.artifact import Draft
-from tunewright.types import Tell
 
 
 class Vader:
     """``options``: ``member``, the name of the text file inside the inner archive."""
 
-    def convert(
-        self, members: Mapping[str, Path], options: Mapping[str, object], result: str, draft: Draft, tell: Tell
-    ) -> tuple[str, ...]:
+    def convert(self, material: Material, draft: Draft) -> tuple[str, ...]:
         """Write ``result``; the note says how many ratings are exactly 0, which counts as negative."""
-        (inner,) = members.values()
-        wanted = str(options["member"])
+        (inner,) = material.members.values()
+        wanted = str(material.options["member"])
         scratch = extract(inner, (wanted,), lambda name: draft.path(f"inner-{name}"))[wanted]
         rows = list(read_rows(scratch.read_text(encoding="utf-8").splitlines(), wanted))
         scratch.unlink()
-        draft.write_bytes(result, render_csv(("text", "label", "rating"), rows))
+        draft.write_bytes(material.result, render_csv(("text", "label", "rating"), rows))
         num_zero = sum(float(rating) == 0 for _, _, rating in rows)
         return (f"{num_zero} of {len(rows):,} ratings are exactly 0 and count as negative",)
 
