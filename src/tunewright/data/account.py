@@ -7,7 +7,6 @@ from array import array
 from collections import Counter
 
 from tunewright.data.duplicates import hash_text, normalise
-from tunewright.types import Origin
 
 MAX_REASONS = 50
 
@@ -51,12 +50,14 @@ class Account:
         answer = self.answers.number(json.dumps(labels, ensure_ascii=False))
         return text, answer, self.strata.number(stratum), text if group is None else hash_text(group)
 
-    def keep(self, number: int, origin: Origin, proof: tuple[int, int, int, int], length: int, split: int) -> None:
+    def keep(
+        self, number: int, file: int, line: int, proof: tuple[int, int, int, int], length: int, split: int
+    ) -> None:
         """Enter a good row."""
         text, answer, stratum, group = proof
         self.id.append(number)
-        self.file.append(self.files.number(origin.file))
-        self.line.append(origin.line)
+        self.file.append(file)
+        self.line.append(line)
         self.text.append(text)
         self.answer.append(answer)
         self.stratum.append(stratum)
@@ -64,11 +65,11 @@ class Account:
         self.length.append(length)
         self.split.append(split)
 
-    def reject(self, number: int, origin: Origin, reason: str) -> None:
+    def reject(self, number: int, file: int, line: int, reason: str) -> None:
         """Enter a row that cannot be used."""
         self.rejected_id.append(number)
-        self.rejected_file.append(self.files.number(origin.file))
-        self.rejected_line.append(origin.line)
+        self.rejected_file.append(file)
+        self.rejected_line.append(line)
         self.rejected_reason.append(self.reasons.number(reason.encode("utf-8", "replace").decode()[:200]))
 
     def origin(self, index: int) -> str:
@@ -79,7 +80,10 @@ class Account:
         """``file:line: reason`` of the first rejected rows."""
         files, reasons = self.files.values(), self.reasons.values()
         entries = zip(self.rejected_file, self.rejected_line, self.rejected_reason, strict=True)
-        return [f"{files[file]}:{line}: {reasons[reason]}" for (file, line, reason), _ in zip(entries, range(limit), strict=False)]
+        return [
+            f"{files[file]}:{line}: {reasons[reason]}"
+            for (file, line, reason), _ in zip(entries, range(limit), strict=False)
+        ]
 
     def reason_counts(self) -> dict[str, int]:
         """Rejected rows by reason, the commonest first; beyond fifty reasons the rest is counted as ``other``."""

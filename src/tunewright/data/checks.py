@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -42,10 +43,14 @@ def check_duplicates(account: Account, duplicates: Duplicates) -> list[Finding]:
     found: list[Finding] = []
     copies = np.flatnonzero(~duplicates.kept)
     if len(copies):
-        message = f"{len(copies):,} rows repeat an earlier text (case, width, blanks and punctuation apart) and are left out"
+        message = (
+            f"{len(copies):,} rows repeat an earlier text (case, width, blanks and punctuation apart) and are left out"
+        )
         found.append(Finding("duplicates", "note", message, _origins(account, copies)))
     if duplicates.num_conflicts:
-        message = f"{duplicates.num_conflicts:,} texts come with different labels; the commonest label was kept, or the first"
+        message = (
+            f"{duplicates.num_conflicts:,} texts come with different labels; the commonest label was kept, or the first"
+        )
         found.append(Finding("label_conflict", "warning", message, _origins(account, duplicates.conflicts)))
     leaked = np.flatnonzero(duplicates.leaked)
     if len(leaked):
@@ -54,13 +59,24 @@ def check_duplicates(account: Account, duplicates: Duplicates) -> list[Finding]:
     return found
 
 
+def check_groups(account: Account, split: Sequence[int]) -> list[Finding]:
+    """A warning when the user's own splits part a group, which no assignment here can mend."""
+    groups = np.asarray(account.group, np.uint64)
+    codes = np.asarray(split, np.int8)
+    parted = np.intersect1d(groups[codes == 0], groups[codes > 0])
+    if not len(parted):
+        return []
+    message = f"{len(parted):,} groups lie in training and in held-out rows; the score may be flattered"
+    return [Finding("group_leak", "warning", message, _origins(account, np.flatnonzero(np.isin(groups, parted))))]
+
+
 def check_rejected(account: Account) -> list[Finding]:
     """A finding when rows were rejected, a warning when it is one in two hundred or more."""
     num = len(account.rejected_id)
     if not num:
         return []
     reasons = ", ".join(f"{reason} ({count:,})" for reason, count in list(account.reason_counts().items())[:3])
-    severity = "warning" if num * 200 >= account.total else "note"
+    severity: Literal["note", "warning"] = "warning" if num * 200 >= account.total else "note"
     origins = tuple(entry.partition(": ")[0] for entry in account.rejections(5))
     return [Finding("rejected", severity, f"{num:,} of {account.total:,} rows cannot be used: {reasons}", origins)]
 
@@ -73,15 +89,16 @@ def check_lengths(account: Account) -> list[Finding]:
     longest = int(lengths.max())
     at_limit = np.flatnonzero(lengths == longest)
     below = int(((lengths >= longest * 0.9) & (lengths < longest)).sum())
-    if longest < 50 or len(at_limit) < max(5, len(lengths) // 200) or len(at_limit) * 2 < below:
-        return []
-    if len(at_limit) * longest * 0.1 < 3 * below:
+    usual = below / (longest * 0.1)
+    if longest < 50 or not below or len(at_limit) < max(5, len(lengths) // 200, 5 * usual):
         return []
     message = f"{len(at_limit):,} texts have exactly {longest} characters, the greatest length: they look cut off"
     return [Finding("cut_texts", "warning", message, _origins(account, at_limit))]
 
 
-def check_near(account: Account, rows: Sequence[int], pairs: Sequence[tuple[int, int]], split: Sequence[int]) -> list[Finding]:
+def check_near(
+    account: Account, rows: Sequence[int], pairs: Sequence[tuple[int, int]], split: Sequence[int]
+) -> list[Finding]:
     """Findings about near duplicates; pairs are positions in ``rows``, which index the account; split[N] is by account."""
     if not pairs:
         return []
@@ -96,7 +113,9 @@ def check_near(account: Account, rows: Sequence[int], pairs: Sequence[tuple[int,
     return found
 
 
-def _origins(account: Account, rows: Sequence[int] | np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> tuple[str, ...]:
+def _origins(
+    account: Account, rows: Sequence[int] | np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+) -> tuple[str, ...]:
     return tuple(account.origin(int(row)) for row in rows[:5])
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tunewright.types import Facts
+
+if TYPE_CHECKING:
+    from tunewright.types import Ints
 
 MAX_SCRIPT_ROWS = 20_000
 
@@ -18,7 +22,9 @@ _SCRIPTS = {
     "Kana": re.compile("[\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9d]"),
     "Hangul": re.compile("[\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7af\ud7b0-\ud7ff]"),
     "Cyrillic": re.compile("[\u0400-\u052f\u1c80-\u1c8f\u2de0-\u2dff\ua640-\ua69f]"),
-    "Arabic": re.compile("[\u0620-\u065f\u066e-\u06d3\u06d5-\u06ef\u06fa-\u06ff\u0750-\u077f\u08a0-\u08ff\ufb50-\ufdff\ufe70-\ufefc]"),
+    "Arabic": re.compile(
+        "[\u0620-\u065f\u066e-\u06d3\u06d5-\u06ef\u06fa-\u06ff\u0750-\u077f\u08a0-\u08ff\ufb50-\ufdff\ufe70-\ufefc]"
+    ),
 }
 _LETTER = re.compile(r"[^\W\d_]")
 
@@ -46,7 +52,7 @@ class ScriptCount:
         return {name: round(count / total, 4) for name, count in self._counts.most_common() if count} if total else {}
 
 
-def build_facts(lengths: Sequence[int], scripts: ScriptCount) -> Facts:
+def build_facts(lengths: Sequence[int] | Ints, scripts: ScriptCount) -> Facts:
     """The facts from the lengths in characters of the kept rows."""
     array = np.asarray(lengths, np.int64)
     return Facts(

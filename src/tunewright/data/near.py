@@ -53,7 +53,9 @@ def find_near_pairs(texts: Sequence[str]) -> list[tuple[int, int]]:
         for at, first in enumerate(bucket)
         for second in bucket[at + 1 :]
     }
-    return [(first, second) for first, second in sorted(candidates) if _jaccard(grams[first], grams[second]) >= SIMILARITY]
+    return [
+        (first, second) for first, second in sorted(candidates) if _jaccard(grams[first], grams[second]) >= SIMILARITY
+    ]
 
 
 def _grams(text: str) -> NDArray[np.uint64]:
@@ -61,7 +63,9 @@ def _grams(text: str) -> NDArray[np.uint64]:
     codes = np.frombuffer(text[:_MAX_CHARACTERS].encode("utf-32-le"), np.uint32).astype(np.uint64)
     total = np.zeros(len(codes) - _GRAM + 1, np.uint64)
     for shift in range(_GRAM):
-        total = (total * np.uint64(1_000_003) + codes[shift : len(codes) - _GRAM + 1 + shift]) & np.uint64((1 << 40) - 1)
+        total = (total * np.uint64(1_000_003) + codes[shift : len(codes) - _GRAM + 1 + shift]) & np.uint64(
+            (1 << 40) - 1
+        )
     return np.unique((total ^ (total >> np.uint64(17))) & np.uint64((1 << 29) - 1))
 
 

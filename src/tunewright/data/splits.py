@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -42,7 +42,9 @@ class Shares:
     test: float
 
 
-def assign_splits(hashes: Ints, groups: Ints, strata: Ints, given: Ints, shares: Shares, seed: int) -> NDArray[np.int8]:
+def assign_splits(
+    hashes: NDArray[Any], groups: NDArray[Any], strata: Ints, given: NDArray[Any], shares: Shares, seed: int
+) -> NDArray[np.int8]:
     """The split of each of N rows from content hash[N], group[N], stratum[N] and the user's split[N] (``OPEN``: none).
 
     Only OPEN rows are assigned. A group goes as a whole with the commonest stratum of its rows. Within a stratum, groups

@@ -51,7 +51,9 @@ class RowWriter:
         """The writer itself."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Write what is pending, unless an error passes, and close the file."""
         if error is None:
             self._flush()
@@ -128,10 +130,15 @@ def write_ledger(path: Path, account: Account, duplicates: Duplicates) -> None:
         {
             "id": pa.array(np.r_[np.asarray(account.rejected_id, np.int64), ids[copies]]),
             "file": names.take(pa.array(files)),
-            "line": pa.array(np.r_[np.asarray(account.rejected_line, np.int32), np.asarray(account.line, np.int32)[copies]]),
+            "line": pa.array(
+                np.r_[np.asarray(account.rejected_line, np.int32), np.asarray(account.line, np.int32)[copies]]
+            ),
             "outcome": pa.array(outcomes, pa.string()),
             "reason": pa.concat_arrays(
-                [reasons.take(pa.array(np.asarray(account.rejected_reason, np.int32))), pa.array(said.tolist(), pa.string())]
+                [
+                    reasons.take(pa.array(np.asarray(account.rejected_reason, np.int32))),
+                    pa.array(said.tolist(), pa.string()),
+                ]
             ),
             "duplicate_of": pa.concat_arrays(
                 [pa.nulls(len(account.rejected_id), pa.int64()), pa.array(ids[duplicates.original[copies]])]
