@@ -171,7 +171,7 @@ def tiny_bert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     words = "a an and bad boring film good great is movie not of terrible the this was wonderful".split()
     letters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
-    vocabulary = dict.fromkeys([*special, *words, *letters, *(f"##{letter}" for letter in letters), *_common_chinese()])
+    vocabulary = dict.fromkeys([*special, *words, *letters, *(f"##{letter}" for letter in letters), *_frequent_chinese()])
     ids = {token: index for index, token in enumerate(vocabulary)}
     tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
@@ -232,7 +232,7 @@ def _byte_tokenizer(*special: str) -> tuple[Any, dict[str, int]]:
     return tokenizer, ids
 
 
-def _common_chinese() -> Sequence[str]:
+def _frequent_chinese() -> Sequence[str]:
     """The 3,755 characters of the first level of GB 2312 and the full-width punctuation, in the order of that standard."""
     rows = [*range(0xB0, 0xD8), 0xA1, 0xA3]
     pairs = bytes(byte for row in rows for column in range(0xA1, 0xFF) for byte in (row, column))

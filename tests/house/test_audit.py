@@ -12,8 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import audit_hook
 import pytest
+
+import audit_hook
 
 if TYPE_CHECKING:
     from conftest import RunProcess

@@ -120,12 +120,12 @@ def _lay_override(layers: Layers, override: str, problems: list[Problem]) -> Lay
     path, is_assigned, text = override.partition("=")
     path = path.strip()
     if not is_assigned or not all(path.split(".")):
-        hint = f"--set {path or 'train.lr'}=VALUE"
+        hint = f"{path or 'train.lr'}=VALUE"
         problems.append(
-            Problem("--set", "an override sets one option", override, "key=value, as in train.lr=1e-5", hint)
+            Problem("override", "an override sets one option", override, "key=value, as in train.lr=1e-5", hint)
         )
         return layers
-    return _lay_text(layers, tuple(path.split(".")), text, Origin("override", f"--set {path}"), problems)
+    return _lay_text(layers, tuple(path.split(".")), text, Origin("override", f"override {path}"), problems)
 
 
 def _lay_text(layers: Layers, key: Key, text: str, origin: Origin, problems: list[Problem]) -> Layers:

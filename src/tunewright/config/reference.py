@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+from pydantic.fields import FieldInfo
 
 from tunewright import extensions
 from tunewright.config.base import ComponentConfig, config_of, family_of, section_of
@@ -13,8 +15,14 @@ from tunewright.config.schema import first_line, in_words, option_schema
 _HEAD = """# Options
 
 Every option of a recipe, by its path. Write it in the recipe (`train: {lr: 1e-5}`), on the command line
-(`--set train.lr=1e-5`) or in the environment (`TUNEWRIGHT_TRAIN__LR=1e-5`).
+(`tunewright run recipe.yaml train.lr=1e-5`) or in the environment (`TUNEWRIGHT_TRAIN__LR=1e-5`).
 This page is generated from the declarations in the code.
+"""
+
+_EXTENSIONS_HEAD = """# Extensions
+
+The files of each family. A name is the name of a file; another file in the folder is another extension, and other
+packages join by an entry point of the group `tunewright.FAMILY`. This page is generated from the code.
 """
 
 
@@ -23,19 +31,28 @@ def reference(root: type[ComponentConfig]) -> str:
     return "\n".join([_HEAD, *_section("Recipe", first_line(root), root, "")])
 
 
-def paths(root: type[ComponentConfig]) -> tuple[str, ...]:
-    """The path of every option, extensions' options included (``task.classify.max_length``)."""
-    return tuple(_paths(root, ""))
+def extension_reference(families: Sequence[str]) -> str:
+    """The page of all extensions: one table for each family, each with the first line of its docstring."""
+    lines = [_EXTENSIONS_HEAD]
+    for family in families:
+        lines += [f"## `{family}`\n", "| name | what it is |\n|---|---|"]
+        rows = ([f"`{name}`", first_line(extensions.load(family, name))] for name in extensions.names(family))
+        lines += [*map(_table_row, rows), ""]
+    return "\n".join(lines)
 
 
-def _paths(model: type[ComponentConfig], path: str) -> Iterator[str]:
-    for name, field in model.model_fields.items():
-        yield f"{path}{name}"
-        if section := section_of(field):
-            yield from _paths(section, f"{path}{name}.")
+def options(root: type[ComponentConfig], section: str = "") -> dict[str, FieldInfo]:
+    """Every option by its path, those of extensions with the extension's name in it: ``task.classify.dropout``."""
+    found: dict[str, FieldInfo] = {}
+    for name, field in root.model_fields.items():
+        path = f"{section}{name}"
+        found[path] = field
+        if below := section_of(field):
+            found |= options(below, f"{path}.")
         if family := family_of(field):
             for extension in extensions.names(family):
-                yield from _paths(config_of(family, extension), f"{path}{name}.{extension}.")
+                found |= options(config_of(family, extension), f"{path}.{extension}.")
+    return found
 
 
 def _section(title: str, summary: str, model: type[ComponentConfig], path: str) -> Iterator[str]:
@@ -63,6 +80,10 @@ def _row(model: type[ComponentConfig], name: str, path: str) -> str:
     field = model.model_fields[name]
     allowed = "the options below" if section_of(field) else in_words(schema)
     cells = [f"`{path}{name}`", _default(schema, field.is_required()), allowed, field.description or ""]
+    return _table_row(cells)
+
+
+def _table_row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 

@@ -127,6 +127,14 @@ def _number(noun: str, schema: Schema) -> str:
     return f"{noun} {' and '.join(limits)}".strip()
 
 
+def _text(schema: Schema) -> str:
+    words = ["a path" if schema.get("format") == "path" else "text"]
+    words += [f"like {schema['pattern']}"] if "pattern" in schema else []
+    words += [f"of at least {schema['minLength']} characters"] if "minLength" in schema else []
+    words += [f"of at most {schema['maxLength']} characters"] if "maxLength" in schema else []
+    return " ".join(words)
+
+
 def _list(schema: Schema) -> str:
     least = f"at least {schema['minItems']} in " if schema.get("minItems") else ""
     return f"{least}a list, each {in_words(schema.get('items', {}))}"
@@ -153,7 +161,7 @@ _WORDS: dict[str, Callable[[Schema], str]] = {
     "integer": lambda schema: _number("a whole number", schema),
     "number": lambda schema: _number("a number", schema),
     "boolean": lambda _: "true or false",
-    "string": lambda schema: "a path" if schema.get("format") == "path" else "text",
+    "string": _text,
     "null": lambda _: "null",
     "array": _list,
     "object": _mapping,
