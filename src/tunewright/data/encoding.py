@@ -1,8 +1,8 @@
 """Which encoding a file is in, decided by evidence and checked against every byte of the file.
 
-    byte-order mark > pattern of zero bytes (UTF-16) > valid UTF-8 > plausible GB18030 > charset-normalizer's guess
+    byte-order mark > pattern of zero bytes (UTF-16) > valid UTF-8 > plausible GB18030 > the user is asked
 
-A guess is never silent: ``Encoding.notes`` says so, and a file that fits nothing is refused with the byte at fault.
+Nothing is guessed: a file that fits none of these is refused, with the byte at fault and how the text would read.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tunewright.errors import InputError
+from tunewright.errors import InputError, shorten
 
 HEAD_BYTES = 1 << 18
 _CHUNK_BYTES = 1 << 20
@@ -184,12 +184,7 @@ def _not_utf8(path: Path, where: str, head: bytes, fault: int) -> Encoding:
         raise _damaged(path, where, "utf-8", fault)
     if _is_plausible_gb(window) and _first_fault(path, "gb18030") is None:
         return Encoding("gb18030", "gb18030")
-    guess = _guess(window)
-    if guess is not None and _first_fault(path, guess) is None:
-        return Encoding(
-            guess, guess, (f"the encoding {guess} is a guess; set `encoding` in data.format if it is wrong",)
-        )
-    raise _damaged(path, where, "utf-8", fault)
+    raise _unclear(path, where, window, fault)
 
 
 def _is_mostly_utf8(window: bytes) -> bool:
@@ -213,12 +208,26 @@ def _is_plausible_gb(window: bytes) -> bool:
     return plain >= 0.85 * len(han) and common >= 0.08 * len(han) and len(han) >= 0.5 * foreign
 
 
-def _guess(window: bytes) -> str | None:
-    """The last resort: a statistical guess over the part of the file where bytes above 127 stand."""
+def _unclear(path: Path, where: str, window: bytes, fault: int) -> InputError:
+    """The error for a file in one of the many one-byte encodings, which no byte tells apart: the user is asked.
+
+    charset-normalizer's statistical guess is only shown, beside how the text reads in it.
+    """
     from charset_normalizer import from_bytes
 
+    with path.open("rb") as stream:
+        stream.seek(max(0, fault - 20))
+        around = stream.read(40)
     best = from_bytes(window[: HEAD_BYTES // 4] + window[-HEAD_BYTES // 4 :]).best()
-    return best.encoding if best is not None else None
+    guesses = dict.fromkeys(("cp1252", *([best.encoding] if best is not None else [])))
+    readings = [f"{guess}: {shorten(around.decode(guess, 'replace'), 60)}" for guess in guesses]
+    return InputError(
+        "this file is neither UTF-8, UTF-16 nor GB18030, and nothing in it names its encoding",
+        where=f"{where}:{line_of_offset(path, fault)}",
+        given=f"byte {fault:,}; it would read as {' | '.join(readings)}",
+        allowed="an encoding under whose name the text reads right",
+        hint=f"data.format='{{name: auto, encoding: {next(iter(guesses))}}}'",
+    )
 
 
 def _damaged(path: Path, where: str, codec: str, fault: int) -> InputError:

@@ -205,10 +205,10 @@ class Filling:
         chosen = kept[:: max(1, len(kept) // MAX_SCRIPT_ROWS)]
         for batch in batches(spool):
             inside = chosen[(chosen >= start) & (chosen < start + batch.num_rows)]
-            for row in batch.take(pa.array(inside - start)).to_pylist():
-                scripts.add(str(row[name] or "") for name in self._texts)
-                if compares:
-                    texts.append(normalise(self._task.identity(row)))
+            found = batch.take(pa.array(inside - start)).to_pylist()
+            scripts.add([str(row[name] or "") for row in found for name in self._texts])
+            if compares:
+                texts.extend(normalise(self._task.identity(row)) for row in found)
             rows.extend(inside.tolist())
             start += batch.num_rows
         if not compares:
