@@ -21,7 +21,6 @@ NETWORK = {
 }
 SCRATCH = {
     "assets/archive.py": "unpacks into the private folder of a draft",
-    "assets/convert/folder.py": "moves members within the private folder of a draft",
     "assets/convert/gguf.py": "joins parts within the private folder of a draft",
     "assets/convert/vader.py": "takes its scratch file out of the private folder of a draft",
     "assets/fetch.py": "takes unpacked members out of the private folder of a draft",
@@ -94,8 +93,8 @@ def _opens_to_write(name: str, call: ast.Call) -> bool:
     if not is_function and not name.endswith(".open"):
         return False
     modes = [*call.args[is_function : is_function + 1], *(word.value for word in call.keywords if word.arg == "mode")]
-    said = [node.value for mode in modes for node in ast.walk(mode) if isinstance(node, ast.Constant)]
-    said = [word for word in said if isinstance(word, str) and re.fullmatch(r"[rwaxbt+]{1,4}", word)]
+    values = [node.value for mode in modes for node in ast.walk(mode) if isinstance(node, ast.Constant)]
+    said = [value for value in values if isinstance(value, str) and re.fullmatch(r"[rwaxbt+]{1,4}", value)]
     return any(set("wax+") & set(word) for word in said) or (is_function and len(modes) > len(said))
 
 
