@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunewright.config.base import ComponentConfig, Option
+from tunewright.errors import InputError
 from tunewright.store.artifact import Artifact, Draft, commit_artifact
 from tunewright.store.digest import digest_code, digest_json
 from tunewright.types import Base, Choice, Dataset, Encoded, Ledger, Task, Tell, tell_nobody
@@ -42,9 +44,11 @@ class Encode:
 
 
 def encoding_key(config: Encode.Config, dataset: Dataset, base: Base, task_digest: str) -> str:
-    """The digest of all that goes into the encoding."""
-    code = digest_code("tunewright.adapt.encode", "tunewright.adapt.task.classify")
-    return digest_json([config.model_dump(), dataset.fingerprint, base.digest, task_digest, code])
+    """The digest of all that goes into the encoding, the code and the versions of the tokenizer's libraries included."""
+    code = digest_code("tunewright.adapt.encode", "tunewright.adapt.task")
+    versions = [version("tokenizers"), version("transformers")]
+    model = [base.digest, base.max_positions]
+    return digest_json([config.model_dump(mode="json"), dataset.fingerprint, model, task_digest, code, versions])
 
 
 def encode(
@@ -58,14 +62,22 @@ def encode(
     key: str,
     tell: Tell = tell_nobody,
 ) -> Encoded:
-    """Tokenise every split, decide the length limit, cut, and commit the folder ``target`` under ``key``."""
+    """Tokenise every split, decide the length limit, cut, and commit the folder ``target`` under ``key``.
+
+    Raises InputError when more tokens are asked for than the model can read.
+    """
+    facts: dict[str, object] = {}
+    work = _Encoding(dataset, task, tokenizer, tell)
 
     def fill(draft: Draft) -> None:
-        facts.update(_write(draft, config, dataset=dataset, base=base, task=task, tokenizer=tokenizer, tell=tell))
+        choices: list[Choice] = []
+        max_length = _asked_length(config, base)
+        if max_length is None:
+            choices.append(decide_max_length(work.measure(), base.max_positions))
+            max_length = int(str(choices[0].value))
+        facts.update(work.write(draft, max_length), choices=[asdict(choice) for choice in choices])
 
-    facts: dict[str, object] = {}
-    artifact = commit_artifact(target, key, fill, lambda: facts)
-    return open_encoded(artifact)
+    return open_encoded(commit_artifact(target, key, fill, lambda: facts))
 
 
 def open_encoded(artifact: Artifact) -> Encoded:
@@ -82,45 +94,6 @@ def open_encoded(artifact: Artifact) -> Encoded:
         choices=tuple(Choice(**choice) for choice in facts["choices"]),
         fingerprint=artifact.digest,
     )
-
-
-def _write(
-    draft: Draft, config: Encode.Config, *, dataset: Dataset, base: Base, task: Task, tokenizer: Any, tell: Tell
-) -> dict[str, object]:
-    choices: list[Choice] = []
-    max_length = config.max_length
-    if max_length is None:
-        lengths = _lengths(dataset, task, tokenizer, tell)
-        choice = decide_max_length(lengths, base.max_positions)
-        choices.append(choice)
-        max_length = int(str(choice.value))
-    totals: Counter[str] = Counter()
-    histogram: Counter[int] = Counter()
-    for split in dataset.splits:
-        rows = dataset.table(split)
-        counted = _write_split(
-            draft.path(f"{split}.arrow"), rows, task, tokenizer, max_length, tell, f"encoding {split}"
-        )
-        totals.update(counted[0])
-        histogram.update(counted[1])
-    before = dataset.ledger
-    ledger = Ledger(
-        used=before.used - totals["truncated"],
-        truncated=totals["truncated"],
-        duplicate=before.duplicate,
-        rejected=before.rejected,
-        total=before.total,
-        reasons=before.reasons,
-    )
-    return {
-        "splits": dict(dataset.splits),
-        "max_length": max_length,
-        "num_tokens": totals["tokens"],
-        "tokens_cut": totals["cut"],
-        "length_histogram": {str(edge): histogram[edge] for edge in sorted(histogram)},
-        "ledger": ledger.as_json(),
-        "choices": [asdict(choice) for choice in choices],
-    }
 
 
 def decide_max_length(lengths: Counter[int], max_positions: int) -> Choice:
@@ -147,53 +120,89 @@ def decide_max_length(lengths: Counter[int], max_positions: int) -> Choice:
     return Choice("encode.max_length", limit, reason)
 
 
-def _lengths(dataset: Dataset, task: Task, tokenizer: Any, tell: Tell) -> Counter[int]:
-    lengths: Counter[int] = Counter()
-    total = sum(dataset.splits.values())
-    for split in dataset.splits:
-        for rows in _pieces(dataset.table(split)):
-            lengths.update(len(ids) for ids in task.tokenize(rows, tokenizer, None))
-            tell("measuring lengths", sum(lengths.values()), total, "")
-    return lengths
+def _asked_length(config: Encode.Config, base: Base) -> int | None:
+    if config.max_length is not None and config.max_length > base.max_positions:
+        raise InputError(
+            f"{base.name} cannot read rows of this length",
+            where="encode.max_length",
+            given=config.max_length,
+            allowed=f"at most {base.max_positions} tokens",
+            hint=f"encode.max_length={base.max_positions}, or a model that reads longer texts",
+        )
+    return config.max_length
 
 
-def _write_split(
-    path: Path, rows: pa.Table, task: Task, tokenizer: Any, max_length: int, tell: Tell, label: str
-) -> tuple[Counter[str], Counter[int]]:
-    import pyarrow as pa
+@dataclass(frozen=True, slots=True)
+class _Encoding:
+    """What is encoded, and by what."""
 
-    schema = pa.schema(
-        [
-            ("id", pa.int64()),
-            ("source", pa.list_(pa.int32())),
-            ("target", pa.list_(pa.float32())),
-            ("truncated", pa.bool_()),
-        ]
-    )
-    totals: Counter[str] = Counter()
-    histogram: Counter[int] = Counter()
-    done = 0
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-        for piece in _pieces(rows):
-            ids = task.tokenize(piece, tokenizer, None)
-            lengths = [len(row) for row in ids]
-            too_long = [index for index, length in enumerate(lengths) if length > max_length]
-            if too_long:
-                for index, row in zip(
-                    too_long, task.tokenize(piece.take(too_long), tokenizer, max_length), strict=True
-                ):
-                    ids[index] = row
-            truncated = [length > max_length for length in lengths]
-            writer.write_batch(
-                pa.record_batch([piece["id"].combine_chunks(), ids, task.targets(piece), truncated], schema=schema)
-            )
-            totals["truncated"] += len(too_long)
-            totals["tokens"] += sum(len(row) for row in ids)
-            totals["cut"] += sum(lengths) - sum(len(row) for row in ids)
-            histogram.update(_edge(length) for length in lengths)
-            done += len(lengths)
-            tell(label, done, rows.num_rows, "")
-    return totals, histogram
+    dataset: Dataset
+    task: Task
+    tokenizer: Any
+    tell: Tell
+
+    def measure(self) -> Counter[int]:
+        """How many rows have how many tokens, over all splits."""
+        lengths: Counter[int] = Counter()
+        for split in self.dataset.splits:
+            for rows in _pieces(self.dataset.table(split)):
+                lengths.update(len(ids) for ids in self.task.tokenize(rows, self.tokenizer, None))
+                self.tell("measuring lengths", lengths.total(), sum(self.dataset.splits.values()), "")
+        return lengths
+
+    def write(self, draft: Draft, max_length: int) -> dict[str, object]:
+        """Write every split cut to ``max_length``; the facts of the encoding."""
+        totals: Counter[str] = Counter(tokens=0, cut=0, truncated=0)
+        histogram: Counter[int] = Counter()
+        for split in self.dataset.splits:
+            self._write_split(draft.path(f"{split}.arrow"), split, max_length, totals, histogram)
+        return {
+            "splits": dict(self.dataset.splits),
+            "max_length": max_length,
+            "num_tokens": totals["tokens"],
+            "tokens_cut": totals["cut"],
+            "length_histogram": {str(edge): histogram[edge] for edge in sorted(histogram)},
+            "ledger": _closed(self.dataset, totals["truncated"]).as_json(),
+        }
+
+    def _write_split(
+        self, path: Path, split: str, max_length: int, totals: Counter[str], histogram: Counter[int]
+    ) -> None:
+        import pyarrow as pa
+
+        columns = {"id": pa.int64(), "source": pa.list_(pa.int32()), "target": pa.list_(pa.float32())}
+        schema = pa.schema({**columns, "truncated": pa.bool_()})
+        rows = self.dataset.table(split)
+        done = 0
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+            for piece in _pieces(rows):
+                ids, lengths = self._cut(piece, max_length)
+                truncated = [length > max_length for length in lengths]
+                columns_of_piece = [piece["id"].combine_chunks(), ids, self.task.targets(piece), truncated]
+                writer.write_batch(pa.record_batch(columns_of_piece, schema=schema))
+                num_tokens = sum(map(len, ids))
+                totals.update(tokens=num_tokens, cut=sum(lengths) - num_tokens, truncated=sum(truncated))
+                histogram.update(bin_edge(length) for length in lengths)
+                done += len(lengths)
+                self.tell(f"encoding {split}", done, rows.num_rows, "")
+
+    def _cut(self, rows: pa.Table, max_length: int) -> tuple[list[list[int]], list[int]]:
+        """Token ids of each row, at most ``max_length``, and how many there were before."""
+        ids = self.task.tokenize(rows, self.tokenizer, None)
+        lengths = [len(row) for row in ids]
+        too_long = [index for index, length in enumerate(lengths) if length > max_length]
+        if too_long:
+            cut = self.task.tokenize(rows.take(too_long), self.tokenizer, max_length)
+            for index, row in zip(too_long, cut, strict=True):
+                ids[index] = row
+        return ids, lengths
+
+
+def _closed(dataset: Dataset, truncated: int) -> Ledger:
+    """The Ledger with the truncated rows taken out of those used whole."""
+    before = dataset.ledger
+    assert sum(dataset.splits.values()) == before.used, (dataset.splits, before)
+    return replace(before, used=before.used - truncated, truncated=truncated)
 
 
 def _pieces(rows: pa.Table) -> Iterator[pa.Table]:
@@ -201,9 +210,7 @@ def _pieces(rows: pa.Table) -> Iterator[pa.Table]:
         yield rows.slice(start, ROWS_AT_ONCE)
 
 
-def _edge(length: int) -> int:
-    """The upper edge of the histogram's bin: multiples of 8 up to 64, then doubling steps with four bins each."""
-    if length <= 64:  # noqa: PLR2004 - the edge named above
-        return 8 * math.ceil(length / 8)
-    width = 1 << (math.ceil(math.log2(length)) - 3)
+def bin_edge(length: int) -> int:
+    """The upper edge of a length's bin in the histogram: multiples of 8 up to 64, then four bins to each doubling."""
+    width = 8 if length <= 64 else 1 << ((length - 1).bit_length() - 3)
     return width * math.ceil(length / width)

@@ -2,7 +2,7 @@
 
 config.json          the base's, with the label names and the stock class's name
 model.safetensors    weights under transformers' names
-tokenizer files      as the base had them
+tokenizer files      as the base had them, with a pad token
 tunewright.json      task, options, labels, thresholds, max_length: what `predict` needs besides
 """
 
@@ -23,11 +23,20 @@ from tunewright.adapt.classifier import Classifier
 from tunewright.adapt.layout import Layout, layout_of
 from tunewright.adapt.task.classify import Classify
 from tunewright.errors import InputError
-from tunewright.infer.load import load_tokenizer, read_config
+from tunewright.infer.load import load_tokenizer, load_trunk, read_config
 from tunewright.store.artifact import Draft
 from tunewright.types import Base
 
 CARD = "tunewright.json"
+
+WEIGHTS = "model.safetensors"
+
+_TOKENIZER_FILES = (
+    "tokenizer", "vocab", "merges", "special_tokens", "added_tokens", "spiece", "sentencepiece", "chat_template"
+)  # fmt: skip
+
+_NOT_TAKEN_OVER = ("_name_or_path", "auto_map", "torch_dtype", "transformers_version")
+"""Keys of the base's configuration that are not true of the tuned model, or that name code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +57,16 @@ def save_model(draft: Draft, module: torch.nn.Module, task: Classify, base: Base
 
     assert isinstance(module, Classifier)
     layout = layout_of(base.architecture, base.kind)
-    weights = {_stored_name(name, layout): value.detach().contiguous() for name, value in module.state_dict().items()}
-    save_file(weights, str(draft.path("model.safetensors")), metadata={"format": "pt"})
-    draft.write_json("config.json", _config(base, layout, task))
-    for path in sorted(base.folder.iterdir()):
-        if path.is_file() and _belongs_to_tokenizer(path.name):
-            shutil.copyfile(path, draft.path(path.name))
-    pad = _pad_token(base.folder)
-    if pad is not None:
-        _set_pad_token(draft, pad)
+    names = _stored_names(module, layout)
+    weights = {names[name]: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    save_file(weights, str(draft.path(WEIGHTS)), metadata={"format": "pt"})
+    _save_tokenizer(draft, base.folder)
+    draft.write_json("config.json", _config(module, layout, task, base))
     draft.write_json(
         CARD,
         {
             "task": "classify",
-            "options": task.config.model_dump(),
+            "options": task.config.model_dump(mode="json"),
             "labels": list(task.labels),
             "multi_label": task.multi_label,
             "architecture": base.architecture,
@@ -87,75 +92,76 @@ def load_model(folder: Path) -> Tuned:
     card: dict[str, Any] = json.loads(card_path.read_text(encoding="utf-8"))
     task_class = extensions.load("adapt.task", card["task"])
     task = task_class(task_class.Config(**card["options"])).with_labels(  # type: ignore[attr-defined]
-        card["labels"], multi_label=card["multi_label"], label_counts={}
+        card["labels"], multi_label=card["multi_label"]
     )
     module = load_weights(folder, task, card["architecture"], card["kind"])
     return Tuned(task, module, load_tokenizer(folder), card["max_length"], card["thresholds"], card)
 
 
 def load_weights(folder: Path, task: Classify, architecture: str, kind: str) -> Classifier:
-    """The classifier whose weights ``save_model`` wrote."""
-    from safetensors.torch import load_file
-    from transformers import AutoConfig, AutoModel
-
-    from tunewright.infer.load import WITH_POOLING_LAYER, quiet
+    """The classifier whose weights ``save_model`` wrote. Raises InputError if any is missing."""
+    from safetensors import safe_open
 
     layout = layout_of(architecture, kind)
-    options: dict[str, Any] = {"add_pooling_layer": False} if architecture in WITH_POOLING_LAYER else {}
-    from transformers.utils import logging
-
-    quiet(logging)
-    trunk = AutoModel.from_config(AutoConfig.from_pretrained(folder), dtype=torch.float32, **options)
-    module = build_classifier(trunk, layout, task, seed=0)
-    stored = load_file(str(folder / "model.safetensors"))
-    names = {_stored_name(name, layout): name for name in module.state_dict()}
-    module.load_state_dict({names[name]: value for name, value in stored.items()}, strict=True)
+    module = build_classifier(load_trunk(folder), layout, task.config, task.num_outputs, seed=0)
+    names = _stored_names(module, layout)
+    with safe_open(folder / WEIGHTS, framework="pt") as stored:
+        head = {name: stored.get_tensor(names[f"head.{name}"]) for name in module.head.state_dict()}
+    module.head.load_state_dict(head)
     return module.eval()
 
 
-def _stored_name(name: str, layout: Layout) -> str:
-    for own, stored in (
-        ("trunk.", f"{layout.trunk}."),
-        ("head.dense.", f"{layout.dense}."),
-        ("head.output.", f"{layout.output}."),
-    ):
-        if name.startswith(own):
-            return stored + name.removeprefix(own)
-    raise AssertionError(name)
+def _stored_names(module: Classifier, layout: Layout) -> dict[str, str]:
+    """Own name -> transformers' name of every weight; the trunk's go under the prefix that transformers looks for."""
+    trunk: Any = module.trunk
+    prefixes = {
+        "trunk.": f"{trunk.base_model_prefix}.",
+        "head.dense.": f"{layout.dense}.",
+        "head.output.": f"{layout.output}.",
+    }
+    return {
+        name: stored + name.removeprefix(own)
+        for name in module.state_dict()
+        for own, stored in prefixes.items()
+        if name.startswith(own)
+    }
 
 
-def _config(base: Base, layout: Layout, task: Classify) -> dict[str, object]:
-    config = read_config(base.folder)
+def _config(module: Classifier, layout: Layout, task: Classify, base: Base) -> dict[str, object]:
+    config = {name: value for name, value in read_config(base.folder).items() if name not in _NOT_TAKEN_OVER}
     labels = task.labels if task.num_outputs > 1 else (task.labels[-1],)
     config.update(
-        architectures=[layout.stock_class] if is_stock(layout, task.config) else config.get("architectures"),
         id2label={str(index): label for index, label in enumerate(labels)},
         label2id={label: index for index, label in enumerate(labels)},
         num_labels=task.num_outputs,
         problem_type="multi_label_classification" if task.sigmoid else "single_label_classification",
-        classifier_dropout=task.config.dropout,
         dtype="float32",
     )
-    pad = _pad_token(base.folder)
-    if pad is not None and config.get("pad_token_id") is None:
-        config["pad_token_id"] = load_tokenizer(base.folder).convert_tokens_to_ids(pad)
+    if is_stock(layout, task.config):
+        config["architectures"] = [layout.stock_class]
+    if layout.dropout_options:
+        config[layout.dropout_options[0]] = module.head.dropout.p
+    tokenizer = load_tokenizer(base.folder)
+    pad = _pad_token(tokenizer)
+    if pad is not None and (layout.pooling == "last" or config.get("pad_token_id") is None):
+        config["pad_token_id"] = tokenizer.convert_tokens_to_ids(pad)  # the stock class finds the last token by it
     return config
 
 
-def _belongs_to_tokenizer(name: str) -> bool:
-    return name.startswith(
-        ("tokenizer", "vocab", "merges", "special_tokens", "added_tokens", "spiece", "sentencepiece")
-    )
-
-
-def _pad_token(folder: Path) -> str | None:
-    """The token that the stock class may pad with where the tokenizer names none: its end-of-text token."""
+def _save_tokenizer(draft: Draft, folder: Path) -> None:
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.name.startswith(_TOKENIZER_FILES):
+            shutil.copyfile(path, draft.path(path.name))
     tokenizer = load_tokenizer(folder)
-    return None if tokenizer.pad_token is not None else tokenizer.eos_token
+    pad = _pad_token(tokenizer)
+    if tokenizer.pad_token is None and pad is not None:
+        settings = draft.path("tokenizer_config.json")
+        known: dict[str, object] = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
+        settings.unlink(missing_ok=True)
+        draft.write_json(settings.name, {**known, "pad_token": pad})
 
 
-def _set_pad_token(draft: Draft, pad: str) -> None:
-    path = draft.folder / "tokenizer_config.json"
-    settings: dict[str, object] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    path.unlink(missing_ok=True)
-    draft.write_json("tokenizer_config.json", {**settings, "pad_token": pad})
+def _pad_token(tokenizer: Any) -> str | None:
+    """What the stock class may pad with: the pad token, or where the tokenizer names none, its end-of-text token."""
+    token: str | None = tokenizer.pad_token or tokenizer.eos_token
+    return token

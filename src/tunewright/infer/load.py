@@ -1,10 +1,12 @@
 """Load the two halves of a base from its folder: the trunk (a model without a head) and the tokenizer.
 
-Only safetensors weights and built-in architectures are loaded; code that a model folder brings along is never run.
+Only safetensors weights and built-in architectures are loaded; code that a model folder brings along is never run, and
+nothing that its configuration names is fetched.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,53 +16,110 @@ from tunewright.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-WITH_POOLING_LAYER = frozenset({"bert", "roberta", "xlm-roberta", "electra", "camembert"})
-"""Architectures whose bare model carries a pooling layer that only a head uses; it is left out of the trunk."""
-
 
 def load_trunk(folder: Path) -> torch.nn.Module:
-    """The model in ``folder`` without a head, in fp32 and evaluation mode. Raises InputError if the folder is not a model."""
-    import torch
-    from transformers import AutoConfig, AutoModel
-    from transformers.utils import logging
+    """The model in ``folder`` without a head, in fp32 and evaluation mode.
 
-    quiet(logging)
-    config = AutoConfig.from_pretrained(folder)
-    options: dict[str, Any] = {"add_pooling_layer": False} if config.model_type in WITH_POOLING_LAYER else {}
+    Raises InputError if the folder is not a model of a known architecture, or lacks some of its weights.
+    """
+    import torch
+    from safetensors import SafetensorError
+
+    quiet()
     try:
-        trunk = AutoModel.from_pretrained(
-            folder, config=config, dtype=torch.float32, use_safetensors=True, attn_implementation="sdpa", **options
+        config, model_class = _architecture(folder)
+        trunk, loading = model_class.from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            attn_implementation="sdpa" if model_class._supports_sdpa else "eager",
+            output_loading_info=True,
+            **_without_pooling_layer(model_class),
         )
-    except (OSError, ValueError) as error:
-        raise InputError(
-            "this folder does not load as a model",
-            where=str(folder),
-            given=str(error),
-            allowed="a transformers folder with config.json and model.safetensors",
-        ) from error
-    trunk.eval()
-    loaded: torch.nn.Module = trunk
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise _not_a_model(folder, str(error)) from error
+    if loading["missing_keys"]:
+        missing = sorted(loading["missing_keys"])
+        raise _not_a_model(folder, f"{len(missing)} of its weights are missing, such as {missing[0]}")
+    loaded: torch.nn.Module = trunk.eval()
     return loaded
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer in ``folder``. A missing pad token is left missing: flattened batches have no padding."""
-    from transformers import AutoTokenizer
-    from transformers.utils import logging
+    """The tokenizer in ``folder``. A missing pad token is left missing: flattened batches have no padding.
 
-    quiet(logging)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    Raises InputError if there is none, or if it is one that only runs by code of its own.
+    """
+    from transformers import AutoTokenizer
+
+    quiet()
+    try:
+        settings = _read_json(folder / "tokenizer_config.json")
+        if "auto_map" in settings:
+            raise ValueError("a tokenizer that brings its own code")
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            "this folder does not load as a tokenizer",
+            where=str(folder),
+            given=str(error),
+            allowed="a transformers folder with tokenizer.json; its own code is never run",
+        ) from error
     tokenizer.model_max_length = 10**9  # length is this project's business; silences a warning on whole rows
+    tokenizer.truncation_side = "right"
     return tokenizer
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """``config.json`` of a model folder."""
-    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return config
+    """``config.json`` of a model folder; empty where it has none."""
+    return _read_json(folder / "config.json")
 
 
-def quiet(logging: Any) -> None:
+def read_width(folder: Path) -> int:
+    """The hidden width that ``config.json`` names, whatever the architecture calls it; 0 where it names none."""
+    config = read_config(folder)
+    return next((int(config[name]) for name in ("hidden_size", "n_embd", "d_model", "dim") if config.get(name)), 0)
+
+
+def quiet() -> None:
     """Keep transformers from drawing bars and load reports into the terminal that the command line owns."""
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    from transformers.utils import logging
+
+    silence: Any = logging
+    silence.set_verbosity_error()
+    silence.disable_progress_bar()
+
+
+def _architecture(folder: Path) -> tuple[Any, Any]:
+    """Configuration and model class; both are transformers' own, chosen by ``model_type`` alone."""
+    from transformers import CONFIG_MAPPING, MODEL_MAPPING
+
+    name: Any = read_config(folder).get("model_type")
+    if name not in CONFIG_MAPPING:
+        raise ValueError(f"config.json with model_type {name!r}")
+    config = CONFIG_MAPPING[name].from_pretrained(folder)
+    if type(config) not in MODEL_MAPPING:
+        raise ValueError(f"config.json with model_type {name!r}, which has no plain model")
+    found: Any = MODEL_MAPPING[type(config)]
+    return config, found[0] if isinstance(found, tuple) else found
+
+
+def _without_pooling_layer(model_class: Any) -> dict[str, bool]:
+    """The switch that leaves out a pooling layer which only a head uses, where the architecture has one."""
+    name = "add_pooling_layer"
+    return {name: False} if name in inspect.signature(model_class.__init__).parameters else {}
+
+
+def _not_a_model(folder: Path, given: str) -> InputError:
+    return InputError(
+        "this folder does not load as a model",
+        where=str(folder),
+        given=given,
+        allowed="a transformers folder: config.json of a built-in architecture, and all its weights in model.safetensors",
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    content: Any = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return content if isinstance(content, dict) else {}

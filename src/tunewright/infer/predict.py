@@ -13,6 +13,7 @@ import torch
 
 from tunewright.infer.batch import flatten, group_by_tokens, to_device
 from tunewright.infer.forward import run_trunk
+from tunewright.infer.precision import precision
 from tunewright.types import Batch, Encoder, Floats, Ints, Tell, tell_nobody
 
 TOKENS_PER_BATCH = 4096
@@ -36,14 +37,18 @@ def predict_logits(
         module.train(was_training)
 
 
-def make_encoder(trunk: torch.nn.Module, tokenizer: Any, max_length: int, tell: Tell = tell_nobody) -> Encoder:
+def make_encoder(
+    trunk: torch.nn.Module, tokenizer: Any, max_length: int, dtype: str = "fp32", tell: Tell = tell_nobody
+) -> Encoder:
     """A function from texts to embeddings[N, H]: the mean of the last layer's states over the text's tokens."""
+
+    def embed(batch: Batch) -> torch.Tensor:
+        with precision(dtype, next(trunk.parameters()).device.type):
+            return mean_states(trunk, batch)
 
     def encode(texts: Sequence[str]) -> Floats:
         ids = tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]
-        return _in_length_order(
-            ids, trunk, lambda batch: mean_states(trunk, batch), TOKENS_PER_BATCH, tell, "embedding with the base"
-        )
+        return _in_length_order(ids, trunk, embed, TOKENS_PER_BATCH, tell, "embedding with the base")
 
     return encode
 
@@ -51,11 +56,11 @@ def make_encoder(trunk: torch.nn.Module, tokenizer: Any, max_length: int, tell: 
 def mean_states(trunk: torch.nn.Module, batch: Batch) -> torch.Tensor:
     """The mean hidden state[N, H] of each segment of the ``source`` stream."""
     stream = batch.streams["source"]
-    hidden_TH = run_trunk(trunk, stream)
+    hidden_TH = run_trunk(trunk, stream).float()  # a sum over a long text needs more than the 8 bits of bf16
     lengths_N = stream.bounds[1:] - stream.bounds[:-1]
     owner_T = torch.repeat_interleave(torch.arange(len(lengths_N), device=hidden_TH.device), lengths_N)
     sums_NH = hidden_TH.new_zeros(len(lengths_N), hidden_TH.shape[1]).index_add(0, owner_T, hidden_TH)
-    return sums_NH / lengths_N.unsqueeze(1).to(hidden_TH.dtype)
+    return sums_NH / lengths_N.unsqueeze(1)
 
 
 def _in_length_order(
@@ -71,7 +76,7 @@ def _in_length_order(
     device = next(module.parameters()).device
     found: Floats | None = None
     done = 0
-    with torch.inference_mode():
+    with torch.no_grad():  # not inference_mode: what a trunk caches in here must still serve training
         for group in group_by_tokens([int(lengths[index]) for index in order], tokens_per_batch):
             rows = order[group]
             stream = flatten([ids[row] for row in rows])

@@ -1,14 +1,16 @@
 """Which rows form which step: a pure function of (seed, epoch), so that resuming needs two integers and no stored state.
 
-Each epoch is a fresh permutation. Within windows of ``WINDOW`` batches rows are sorted by length, cut into batches, and the
-batches shuffled: little padding, while every batch remains a random draw. A batch is cut into micro-batches that fit the
-token budget; the loss is normalised over the whole batch, so the cut changes nothing but memory.
+Each epoch is a fresh permutation. Its remainder, drawn by chance and not by length, is the last and smaller batch. Within
+windows of ``WINDOW`` batches rows are sorted by length, cut into batches, and the batches shuffled: little padding, while
+every row is as likely in one step as in another. A batch is cut into micro-batches that fit the token budget; the loss is
+normalised over the whole batch, so that the cut changes nothing but memory (and which row gets which dropout).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -45,12 +47,11 @@ def read_examples(encoded: Encoded, split: str, remap: Ints | None = None) -> Ex
     flat = source.values.to_numpy().astype(np.int64)
     if remap is not None:
         flat = remap[flat]
+        assert flat.min(initial=0) >= 0, "a token that the compacted embedding has dropped"
     target = table["target"].combine_chunks()
     width = len(target.values) // max(1, len(target))
     targets = torch.from_numpy(np.array(target.values.to_numpy(), dtype=np.float32)).view(-1, max(1, width))
-    return Examples(
-        [flat[start:end] for start, end in zip(bounds[:-1], bounds[1:], strict=True)], targets, table["id"].to_numpy()
-    )
+    return Examples([flat[start:end] for start, end in pairwise(bounds)], targets, table["id"].to_numpy())
 
 
 class Batches:
@@ -95,16 +96,15 @@ class Batches:
         return Batch({"source": stream}, columns, ids, len(stream.ids))
 
     def _plan(self, epoch: int) -> list[Ints]:
+        """The rows of each batch of ``epoch``, in order."""
         random = np.random.default_rng([self.seed, epoch])
         order = random.permutation(len(self.examples))
+        num_whole = len(order) // self.batch_size
+        whole, rest = np.split(order, [num_whole * self.batch_size])
         batches: list[Ints] = []
-        window = WINDOW * self.batch_size
-        ragged: list[Ints] = []
-        for start in range(0, len(order), window):
-            rows = order[start : start + window]
+        for start in range(0, len(whole), WINDOW * self.batch_size):
+            rows = whole[start : start + WINDOW * self.batch_size]
             rows = rows[np.argsort(self._lengths[rows], kind="stable")]
-            for cut in range(0, len(rows), self.batch_size):
-                batch = rows[cut : cut + self.batch_size]
-                (batches if len(batch) == self.batch_size else ragged).append(batch)
-        shuffled = [batches[index] for index in random.permutation(len(batches))]
-        return shuffled + ragged
+            batches.extend(rows.reshape(-1, self.batch_size))
+        shuffled = [batches[index] for index in random.permutation(num_whole)]
+        return [*shuffled, rest] if len(rest) else shuffled

@@ -1,7 +1,7 @@
 """What listens to the Steps and answers with directives. Each is small, knows one thing, and can be left out.
 
-A consumer has ``saw(step)`` after every update and ``evaluated(evaluation)`` after every evaluation; its ``state`` is part of
-each checkpoint, so that resuming goes on as if nothing had happened.
+A consumer has ``saw(step)`` after every update and ``evaluated(evaluation)`` after every evaluation. What ``StopEarly``
+remembers is part of each checkpoint, so that resuming goes on as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import math
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from tunewright.types import Directive, Step, Tell
 
@@ -27,19 +26,19 @@ class Evaluation:
     metrics: Mapping[str, float | None]
 
 
-class Consumer(Protocol):
-    """The shape of every consumer."""
+class Consumer:
+    """Hears everything and says nothing; a consumer overrides what it needs."""
 
     def saw(self, step: Step) -> Collection[Directive]:
         """Told of every update."""
-        ...
+        return NOTHING
 
     def evaluated(self, evaluation: Evaluation) -> Collection[Directive]:
         """Told of every evaluation."""
-        ...
+        return NOTHING
 
 
-class EvaluateEvery:
+class EvaluateEvery(Consumer):
     """Asks for an evaluation every so many steps and after the last one."""
 
     def __init__(self, every: int, num_steps: int) -> None:
@@ -52,12 +51,12 @@ class EvaluateEvery:
         due = step.step % self.every == 0 or step.step == self.num_steps
         return (Directive.EVALUATE,) if due else NOTHING
 
-    def evaluated(self, evaluation: Evaluation) -> Collection[Directive]:  # noqa: ARG002 - the seam
+    def evaluated(self, evaluation: Evaluation) -> Collection[Directive]:
         """A commit keeps the evaluated state."""
         return (Directive.COMMIT,)
 
 
-class CommitEvery:
+class CommitEvery(Consumer):
     """Asks for a commit when the last one is too long ago; wall time decides when, never what."""
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -66,20 +65,20 @@ class CommitEvery:
         self.clock = clock
         self.last = clock()
 
-    def saw(self, step: Step) -> Collection[Directive]:  # noqa: ARG002 - the seam
+    def saw(self, step: Step) -> Collection[Directive]:
         """Due or not."""
         if self.clock() - self.last < self.seconds:
             return NOTHING
         self.last = self.clock()
         return (Directive.COMMIT,)
 
-    def evaluated(self, evaluation: Evaluation) -> Collection[Directive]:  # noqa: ARG002 - the seam
+    def evaluated(self, evaluation: Evaluation) -> Collection[Directive]:
         """The evaluation is committed by its own consumer; the clock starts anew."""
         self.last = self.clock()
         return NOTHING
 
 
-class StopEarly:
+class StopEarly(Consumer):
     """Stops when the declared metric has not improved for ``patience`` evaluations, or has reached ``target``."""
 
     def __init__(self, *, patience: int, target: float | None, higher_is_better: bool) -> None:
@@ -91,10 +90,6 @@ class StopEarly:
         self.best_step = 0
         self.num_without_gain = 0
         self.reason = ""
-
-    def saw(self, step: Step) -> Collection[Directive]:  # noqa: ARG002 - the seam
-        """Nothing to say between evaluations."""
-        return NOTHING
 
     def evaluated(self, evaluation: Evaluation) -> Collection[Directive]:
         """Compare with the best so far; a NaN is never a gain."""
@@ -127,23 +122,23 @@ class StopEarly:
         self.reason = str(state["reason"])
 
 
-class StopWhenAsked:
+class StopWhenAsked(Consumer):
     """Turns an interruption (Ctrl-C, SIGTERM) into a commit and a stop at the next step."""
 
     def __init__(self, asked: Callable[[], bool]) -> None:
         """``asked`` says whether somebody wants the run to end."""
         self.asked = asked
 
-    def saw(self, step: Step) -> Collection[Directive]:  # noqa: ARG002 - the seam
+    def saw(self, step: Step) -> Collection[Directive]:
         """Commit and stop if asked."""
         return (Directive.COMMIT, Directive.STOP) if self.asked() else NOTHING
 
-    def evaluated(self, evaluation: Evaluation) -> Collection[Directive]:  # noqa: ARG002 - the seam
+    def evaluated(self, evaluation: Evaluation) -> Collection[Directive]:
         """The same after an evaluation, which may have taken long."""
         return (Directive.COMMIT, Directive.STOP) if self.asked() else NOTHING
 
 
-class Events:
+class Events(Consumer):
     """Writes every step and evaluation down through ``append(kind, facts)``."""
 
     def __init__(self, append: Callable[[str, Mapping[str, object]], None]) -> None:
@@ -175,7 +170,7 @@ class Events:
         return NOTHING
 
 
-class Progress:
+class Progress(Consumer):
     """Tells how far the run is, with loss and rate; the command line draws it."""
 
     def __init__(self, tell: Tell, num_steps: int, first_step: int) -> None:

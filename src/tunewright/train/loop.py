@@ -10,13 +10,14 @@ integer; restored at any step, it goes on bit for bit as if it had never stopped
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 
 from tunewright.infer.batch import to_device
+from tunewright.infer.precision import precision
 from tunewright.train.batches import Batches
 from tunewright.types import Directive, Step
 
@@ -84,26 +85,13 @@ class Loop:
         self.num_skipped = state["num_skipped"]
 
     def _update(self) -> Step:
-        self.module.train()
-        device = torch.device(self.settings.device)
         lr = self.rate(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        torch.manual_seed(self.settings.seed * 1_000_003 + self.step)  # dropout is a function of (seed, step)
-        total = self.loss_function.count(self.batches.columns(self.step)).to(device)
-        loss_sum = torch.zeros((), device=device)
-        row_ids: list[int] = []
-        num_tokens = 0
-        for batch in self.batches.micro_batches(self.step):
-            with self._precision():
-                logits = self.module(to_device(batch, device))
-            loss, _ = self.loss_function(logits, to_device(batch, device).columns)
-            (loss / total).backward()  # type: ignore[no-untyped-call]
-            loss_sum += loss.detach()
-            row_ids.extend(batch.row_ids)
-            num_tokens += batch.num_tokens
+        torch.manual_seed(_seed_of_step(self.settings.seed, self.step))
+        loss, row_ids, num_tokens = self._accumulate()
         norm = self._clip()
-        finite = bool(torch.isfinite(norm)) and bool(torch.isfinite(loss_sum))
+        finite = bool(torch.isfinite(norm) & torch.isfinite(loss))
         if finite:
             self.optimizer.step()
         else:
@@ -113,14 +101,33 @@ class Loop:
         return Step(
             step=self.step,
             epoch=self.step / self.batches.steps_per_epoch,
-            loss=float(loss_sum / total),
+            loss=float(loss),
             lr=lr,
             gradient_norm=float(norm),
             num_examples=len(row_ids),
             num_tokens=num_tokens,
             skipped=not finite,
-            row_ids=tuple(row_ids),
+            row_ids=row_ids,
         )
+
+    def _accumulate(self) -> tuple[torch.Tensor, tuple[int, ...], int]:
+        """Gradients of the batch's mean loss, from its micro-batches; the loss, the rows' ids and the tokens in it."""
+        device = torch.device(self.settings.device)
+        self.module.train()
+        total = self.loss_function.count(self.batches.columns(self.step)).to(device)
+        mean = torch.zeros((), device=device)
+        row_ids: list[int] = []
+        num_tokens = 0
+        for micro_batch in self.batches.micro_batches(self.step):
+            batch = to_device(micro_batch, device)
+            with precision(self.settings.dtype, self.settings.device):
+                logits = self.module(batch)
+            loss = self.loss_function(logits, batch.columns)[0] / total
+            loss.backward()  # type: ignore[no-untyped-call]
+            mean += loss.detach()
+            row_ids.extend(batch.row_ids)
+            num_tokens += batch.num_tokens
+        return mean, tuple(row_ids), num_tokens
 
     def _clip(self) -> torch.Tensor:
         """Scale the gradients down to ``clip_norm`` (Pascanu et al. 2013, algorithm 1); returns the norm before."""
@@ -128,7 +135,7 @@ class Loop:
         norm: torch.Tensor = torch.nn.utils.clip_grad_norm_(parameters, self.settings.clip_norm or float("inf"))
         return norm
 
-    def _precision(self) -> AbstractContextManager[object]:
-        if self.settings.dtype == "bf16":
-            return torch.autocast(self.settings.device, dtype=torch.bfloat16)
-        return nullcontext()
+
+def _seed_of_step(seed: int, step: int) -> int:
+    """What dropout is drawn from: a hash of both, so that two seeds share no stretch of draws."""
+    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0])

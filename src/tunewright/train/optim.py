@@ -7,15 +7,11 @@ warm-up to the peak, then a cosine down to zero (Loshchilov and Hutter 2017, equ
 from __future__ import annotations
 
 import math
-import re
 from typing import Literal
 
 import torch
 
 from tunewright.config.base import ComponentConfig, Option
-
-NO_DECAY = re.compile(r"(\.bias$|norm|embeddings?\.|\bwte\b|\bwpe\b|embed_tokens)", re.IGNORECASE)
-"""Biases, norms and embeddings are not decayed: a row of the embedding that never occurs must stay what it was."""
 
 
 class Optimizer:
@@ -42,14 +38,25 @@ class Optimizer:
 
 def make_optimizer(config: Optimizer.Config, module: torch.nn.Module, lr: float) -> torch.optim.Optimizer:
     """The optimiser over the module's trainable parameters, in two groups: decayed and not decayed."""
-    named = [(name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for name, p in named if not NO_DECAY.search(name)], "weight_decay": config.weight_decay},
-        {"params": [p for name, p in named if NO_DECAY.search(name)], "weight_decay": 0.0},
-    ]
+    decayed, spared = split_by_decay(module)
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": spared, "weight_decay": 0.0}]
     if config.name == "sgd":
         return torch.optim.SGD(groups, lr=lr, momentum=config.momentum)
     return torch.optim.AdamW(groups, lr=lr, betas=(config.beta1, config.beta2), eps=config.epsilon, fused=True)
+
+
+def split_by_decay(module: torch.nn.Module) -> tuple[list[torch.nn.Parameter], list[torch.nn.Parameter]]:
+    """The trainable parameters that decay, the matrices, and those that do not: biases, scales of norms, embeddings.
+
+    An embedding row that never occurs must stay what it was; a bias or a scale at zero is no simpler model.
+    """
+    embeddings = {id(layer.weight) for layer in module.modules() if isinstance(layer, torch.nn.Embedding)}
+    decayed: list[torch.nn.Parameter] = []
+    spared: list[torch.nn.Parameter] = []
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            (decayed if parameter.dim() > 1 and id(parameter) not in embeddings else spared).append(parameter)
+    return decayed, spared
 
 
 def rate_at(config: Optimizer.Config, step: int, num_steps: int, peak: float) -> float:

@@ -9,11 +9,14 @@ import time
 
 import torch
 
+from tunewright.errors import InputError
+from tunewright.infer.load import read_width
 from tunewright.types import Base, Choice
 
 WORTHWHILE = 1.3
 """bf16 must be this much faster than fp32 before its coarser rounding (8 bits of precision) is taken."""
 TOKENS = 512
+USUAL_WIDTH = 512
 
 
 def probe_dtype(base: Base, device: str) -> Choice:
@@ -27,7 +30,7 @@ def probe_dtype(base: Base, device: str) -> Choice:
         )
     if device != "cpu":
         return Choice("train.dtype", "fp32", f"bf16 is not probed on {device}")
-    width = _width(base)
+    width = read_width(base.folder) or USUAL_WIDTH
     fp32, bf16 = (_gemm_rate(width, dtype) for dtype in (torch.float32, torch.bfloat16))
     ratio = bf16 / fp32
     reason = (
@@ -37,21 +40,26 @@ def probe_dtype(base: Base, device: str) -> Choice:
 
 
 def choose_device(wanted: str) -> Choice:
-    """The device to train on: ``cuda``, ``mps`` or ``cpu``."""
-    if wanted != "auto":
-        return Choice("train.device", wanted, "as asked")
-    if torch.cuda.is_available():
-        return Choice("train.device", "cuda", torch.cuda.get_device_name(0))
-    if torch.backends.mps.is_available():
-        return Choice("train.device", "mps", "Apple GPU found")
-    return Choice("train.device", "cpu", f"no GPU found; {torch.get_num_threads()} threads")
+    """The device to train on: ``cuda``, ``mps`` or ``cpu``. Raises InputError for one that is not there."""
+    found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if wanted == "auto":
+        device = next(name for name, is_there in found.items() if is_there)
+        return Choice("train.device", device, _why(device))
+    if not found[wanted]:
+        raise InputError(
+            "torch finds no such device",
+            where="train.device",
+            given=wanted,
+            allowed=", ".join(name for name, is_there in found.items() if is_there),
+            hint="train.device=auto",
+        )
+    return Choice("train.device", wanted, "as asked")
 
 
-def _width(base: Base) -> int:
-    from tunewright.infer.load import read_config
-
-    config = read_config(base.folder)
-    return int(config.get("hidden_size") or config.get("n_embd") or config.get("d_model") or config.get("dim") or 512)
+def _why(device: str) -> str:
+    if device == "cuda":
+        return torch.cuda.get_device_name(0)
+    return "Apple GPU found" if device == "mps" else f"no GPU found; {torch.get_num_threads()} threads"
 
 
 def _gemm_rate(width: int, dtype: torch.dtype) -> float:

@@ -65,8 +65,10 @@ def expand(trunk: Any, compaction: Compaction) -> None:
     """Put the full matrix back in place, with the trained rows in it."""
     embedding: torch.nn.Embedding = trunk.get_input_embeddings()
     full = compaction.full.clone()
-    full[compaction.kept] = embedding.weight.detach()
-    embedding.weight = torch.nn.Parameter(full, requires_grad=embedding.weight.requires_grad)
+    full[compaction.kept] = embedding.weight.detach().to(full.device)
+    embedding.weight = torch.nn.Parameter(
+        full.to(embedding.weight.device), requires_grad=embedding.weight.requires_grad
+    )
     embedding.num_embeddings = len(full)
     embedding.padding_idx = compaction.padding_idx
 

@@ -38,8 +38,7 @@ def read_moments(folder: Path, module: torch.nn.Module, optimizer: torch.optim.O
     for key, value in stored.items():
         name, _, moment = key.rpartition("|")
         parameter = parameters[name]
-        on_cpu = moment == "step" and not optimizer.defaults.get("fused", False)
-        optimizer.state[parameter][moment] = value if on_cpu else value.to(parameter.device)
+        optimizer.state[parameter][moment] = value.to(parameter.device)
 
 
 def _moments(module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

@@ -1,12 +1,10 @@
-"""The train stage: decide the Plan, run the loop, obey the consumers, commit, and end with the best checkpoint.
+"""The train stage: run the loop, obey the consumers, commit, and end with the best checkpoint.
 
-make_plan ─▶ Plan (saved; reused by resume and replay)
-train     ─▶ Loop.steps ─▶ consumers ─▶ evaluate | commit | stop ─▶ Checkpoint
+make_plan ─▶ Plan ─▶ train: Loop.steps ─▶ consumers ─▶ evaluate | commit | stop ─▶ Checkpoint
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,16 +27,15 @@ from tunewright.train.consumers import (
 )
 from tunewright.train.loop import Loop, LossFunction, Settings
 from tunewright.train.optim import Optimizer, make_optimizer, rate_at
-from tunewright.train.probe import choose_device, probe_dtype
+from tunewright.train.plan import make_plan
 from tunewright.train.state import read_moments, read_weights, write_state
-from tunewright.types import Base, Checkpoint, Choice, Directive, Floats, Objective, Plan, Tell, Trainable, tell_nobody
+from tunewright.types import Checkpoint, Directive, Floats, Objective, Plan, Tell, Trainable, tell_nobody
 
 if TYPE_CHECKING:
     from tunewright.store.checkpoints import CheckpointStore
+    from tunewright.store.events import EventLog
 
-SMALL_MODEL = 60_000_000
-FEW_STEPS = 300
-MOST_EPOCHS = 20
+__all__ = ["Fit", "Train", "Watch", "fit_quietly", "make_loop", "make_loss", "make_plan", "train"]
 
 
 class Train:
@@ -73,7 +70,10 @@ class Train:
         device: Literal["auto", "cpu", "cuda", "mps"] = Option("auto", "Where to train.")
         threads: int | None = Option(None, "CPU threads. Empty: as many as torch finds.", ge=1, le=1024)
         token_budget: int | None = Option(
-            None, "Padded tokens in one micro-batch; bounds memory and changes nothing else. Empty: 16,384.", ge=8
+            None,
+            "Padded tokens in one micro-batch; bounds memory and changes nothing else but which row gets which dropout. "
+            "Empty: 16,384.",
+            ge=8,
         )
         commit_seconds: float = Option(
             60.0, "Longest time between commits; what is lost when the process dies.", gt=0.0
@@ -99,54 +99,9 @@ class Watch:
     metric: str
     higher_is_better: bool
     checkpoints: CheckpointStore
-    append_event: Callable[[str, Mapping[str, object]], None]
+    events: EventLog
     asked_to_stop: Callable[[], bool]
     tell: Tell = tell_nobody
-
-
-def make_plan(config: Train.Config, base: Base, num_rows: int) -> Plan:
-    """Decide what was left open, each with its reason."""
-    device = choose_device(config.device)
-    threads = config.threads or torch.get_num_threads()
-    torch.set_num_threads(threads)
-    asked = "as asked"
-    choices = [
-        device,
-        Choice("train.threads", threads, asked if config.threads else "as many as torch finds"),
-        probe_dtype(base, str(device.value)) if config.dtype == "auto" else Choice("train.dtype", config.dtype, asked),
-        Choice(
-            "train.token_budget", config.token_budget or 16_384, asked if config.token_budget else "fits any laptop"
-        ),
-        _epochs(config, num_rows),
-        _learning_rate(config, base),
-    ]
-    return Plan(tuple(choices))
-
-
-def _epochs(config: Train.Config, num_rows: int) -> Choice:
-    if config.epochs is not None:
-        return Choice("train.epochs", config.epochs, "as asked")
-    steps_per_epoch = max(1, math.ceil(num_rows / config.batch_size))
-    epochs = min(MOST_EPOCHS, max(3, math.ceil(FEW_STEPS / steps_per_epoch)))
-    reason = "enough for most data" if epochs == 3 else f"{steps_per_epoch} updates a pass: few rows need more passes"  # noqa: PLR2004
-    return Choice("train.epochs", epochs, reason)
-
-
-def _learning_rate(config: Train.Config, base: Base) -> Choice:
-    if config.lr is not None:
-        return Choice("train.lr", config.lr, "as asked")
-    small = trunk_size(base) < SMALL_MODEL
-    reason = "a small model outside its embedding moves faster" if small else "the usual rate for models of this size"
-    return Choice("train.lr", 1e-4 if small else 5e-5, reason)
-
-
-def trunk_size(base: Base) -> int:
-    """Parameters outside the token embedding."""
-    from tunewright.infer.load import read_config
-
-    config = read_config(base.folder)
-    width = int(config.get("hidden_size") or config.get("n_embd") or config.get("dim") or 0)
-    return base.num_parameters - width * base.vocabulary_size
 
 
 def make_loop(fit: Fit, examples: Examples) -> Loop:
@@ -219,7 +174,7 @@ class _Run:
         self.early = early
         num_steps = loop.settings.num_steps
         self.consumers: Sequence[Consumer] = (
-            Events(watch.append_event),
+            Events(lambda kind, facts: watch.events.append(kind, **facts)),
             Progress(watch.tell, num_steps, loop.step),
             EvaluateEvery(fit.config.evaluate_every or loop.batches.steps_per_epoch, num_steps),
             early,
@@ -250,7 +205,7 @@ class _Run:
                 evaluation = self._evaluate(step.epoch)
                 metric = evaluation.value
                 told += [directive for consumer in self.consumers for directive in consumer.evaluated(evaluation)]
-            if Directive.COMMIT in told or (Directive.STOP in told and metric is None):
+            if Directive.COMMIT in told or Directive.STOP in told:
                 self._commit(metric)
             try:
                 step = steps.send(told)
@@ -269,11 +224,11 @@ class _Run:
 
     def _commit(self, metric: float | None) -> None:
         position: dict[str, object] = {"loop": self.loop.state(), "early": self.early.state()}
-        comparable = metric if metric is not None and math.isfinite(metric) else None
+        self.watch.events.flush()  # the log must reach as far as the checkpoint
         self.watch.checkpoints.commit(
             self.loop.step,
             lambda draft: write_state(draft, self.loop.module, self.loop.optimizer),
             position=position,
-            metric=comparable,
+            metric=metric,
             keep_best="max" if self.watch.higher_is_better else "min",
         )

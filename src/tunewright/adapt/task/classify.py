@@ -12,14 +12,16 @@ Outputs: ``softmax`` gives one logit per label and answers the most probable; ``
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
-
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from tunewright.adapt.recognise import looks_multilabel, recognise_classification
 from tunewright.config.base import ComponentConfig, Option
+from tunewright.errors import InputError
 from tunewright.types import (
     Answer,
     Base,
@@ -51,7 +53,8 @@ class Classify:
             "softmax: one output per label; sigmoid: one output for two labels, or one per label if rows have several.",
         )
         separator: str = Option(
-            "auto", "What separates several labels in one cell (such as '|'); '' when a cell is always one label."
+            "auto",
+            "What separates several labels in one cell (such as '|'); list: cells are JSON lists; '': a cell is one label.",
         )
         pooling: Literal["auto", "first", "mean", "last"] = Option(
             "auto", "Which hidden state stands for the text; auto is what the architecture's stock head does."
@@ -59,9 +62,14 @@ class Classify:
         activation: Literal["auto", "tanh", "gelu", "relu", "silu", "none"] = Option(
             "auto", "Activation of the head's dense layer; auto is what the architecture's stock head does."
         )
-        dropout: float = Option(0.1, "Dropout of the head while training.", ge=0.0, lt=1.0)
+        dropout: float | None = Option(
+            None,
+            "Dropout of the head while training. Empty: what the architecture's stock head has.",
+            ge=0.0,
+            lt=1.0,
+        )
         label_smoothing: float = Option(
-            0.0, "Share of the target spread over all labels (softmax only).", ge=0.0, lt=1.0
+            0.0, "Share of the target spread over all labels, or over yes and no for a sigmoid.", ge=0.0, lt=1.0
         )
         class_weights: Literal["none", "balanced"] = Option(
             "none", "balanced: a label's rows weigh in inverse proportion to their number."
@@ -78,6 +86,7 @@ class Classify:
         self.labels: tuple[str, ...] = ()
         self.multi_label = False
         self.label_counts: Mapping[str, int] = {}
+        self.num_rows = 0
 
     # -- questions asked before there is a label set
 
@@ -92,20 +101,20 @@ class Classify:
         if self.config.separator != "auto":
             return self, ()
         profile = next((each for each in profiles if each.name == columns.get("label")), None)
-        found = (looks_multilabel(profile) if profile is not None else None) or ""
-        separator = "" if found == "list" else found
-        reason = (
-            f"cells such as {profile.examples[0]!r} hold several labels"
-            if separator and profile
-            else "one label a cell"
-        )
+        separator = (looks_multilabel(profile) if profile is not None else None) or ""
+        reason = "one label a cell"
+        if profile is not None and separator:
+            examples = [cell for cell in profile.counts if separator in cell] or list(profile.examples)
+            reason = f"cells such as {examples[0]!r} hold several labels"
         tuned = Classify(self.config.model_copy(update={"separator": separator}))
         return tuned, (Choice("task.separator", separator, reason),)
 
     def read(self, fields: Row) -> Row:
         """Text as str and label as a list of distinct str in order; ValueError says why a row is unusable."""
         text = fields.get("text")
-        if not isinstance(text, str) or not text.strip():
+        if text is not None and not isinstance(text, str):
+            raise ValueError("the text is not a string")
+        if text is None or not text.strip():
             raise ValueError("empty text")
         return {"text": text, "label": self._read_labels(fields.get("label"))}
 
@@ -115,28 +124,48 @@ class Classify:
 
     def stratum(self, fields: Row) -> str:
         """Splits keep each label (or combination of labels) in proportion."""
-        return "\x1f".join(_strings(fields["label"]))
+        labels = fields["label"]
+        assert isinstance(labels, list)
+        return "\x1f".join(sorted(labels))
 
     # -- questions asked of a bound task
 
     def bind(self, dataset: Dataset) -> Classify:
-        """This task with the data's labels; it is multi-label where any row has none or more than one."""
-        counts = dataset.label_counts.get("train", {})
-        multi_label = any(_any_not_single(dataset.table(split)) for split in dataset.splits)
-        return self.with_labels(dataset.labels, multi_label=multi_label, label_counts=counts)
+        """This task with the data's labels; it is multi-label where any row has none or more than one.
 
-    def with_labels(self, labels: Sequence[str], *, multi_label: bool, label_counts: Mapping[str, int]) -> Classify:
-        """This task bound to a label set."""
+        Raises InputError where the asked ``output`` does not fit the labels.
+        """
+        return self.with_labels(
+            dataset.labels,
+            multi_label=any(_any_not_single(dataset.table(split)) for split in dataset.splits),
+            label_counts=dataset.label_counts.get("train", {}),
+            num_rows=dataset.splits.get("train", 0),
+        )
+
+    def with_labels(
+        self,
+        labels: Sequence[str],
+        *,
+        multi_label: bool,
+        label_counts: Mapping[str, int] = MappingProxyType({}),
+        num_rows: int = 0,
+    ) -> Classify:
+        """This task bound to a label set; the counts (of the training rows) are only needed for balanced weights.
+
+        Raises InputError where the asked ``output`` does not fit the labels.
+        """
+        _check_output(self.config.output, len(labels), multi_label)
         bound = Classify(self.config)
         bound.labels = tuple(labels)
         bound.multi_label = multi_label
         bound.label_counts = dict(label_counts)
+        bound.num_rows = num_rows
         return bound
 
     @property
     def sigmoid(self) -> bool:
         """Whether the outputs are independent probabilities."""
-        return self.multi_label or (self.config.output == "sigmoid" and len(self.labels) == 2)
+        return self.multi_label or self.config.output == "sigmoid"
 
     @property
     def num_outputs(self) -> int:
@@ -149,10 +178,13 @@ class Classify:
         return texts
 
     def tokenize(self, rows: pa.Table, tokenizer: Any, max_length: int | None) -> list[list[int]]:
-        """Token ids of the texts with the tokenizer's own special tokens; cut on the right to ``max_length``."""
+        """Token ids of the texts with the tokenizer's own special tokens; cut on the right to ``max_length``.
+
+        A text of which the tokenizer leaves nothing is read as one end-of-text token: every row has a state to pool.
+        """
         options = {} if max_length is None else {"truncation": True, "max_length": max_length}
         ids: list[list[int]] = tokenizer(self.texts(rows), return_attention_mask=False, **options)["input_ids"]
-        return ids
+        return [row or [tokenizer.eos_token_id or 0] for row in ids]
 
     def targets(self, rows: pa.Table) -> list[list[float]]:
         """``[index]`` for softmax, ``[0 or 1]`` for one sigmoid, a 0/1 vector over the labels for several."""
@@ -165,15 +197,18 @@ class Classify:
         """The trunk of ``base`` with a head; the dense layer starts from the base's own pooler where it ships one."""
         from tunewright.adapt.attach import attach_head
 
-        return attach_head(base, self, seed)
+        return attach_head(base, self.config, self.num_outputs, seed)
 
     def objective(self) -> Objective:
         """Cross-entropy over the labels, or binary cross-entropy on independent outputs."""
-        weights = self._class_weights()
+        balanced = self.config.class_weights == "balanced"
+        smoothing = {"label_smoothing": self.config.label_smoothing}
         if self.sigmoid:
-            positive = [weights[1] / weights[0]] if weights and not self.multi_label else None
-            return Objective("binary_cross_entropy", {"positive_weights": positive})
-        return Objective("cross_entropy", {"label_smoothing": self.config.label_smoothing, "class_weights": weights})
+            return Objective(
+                "binary_cross_entropy",
+                {**smoothing, "positive_weights": self._positive_weights() if balanced else None},
+            )
+        return Objective("cross_entropy", {**smoothing, "class_weights": self._class_weights() if balanced else None})
 
     def gold(self, rows: pa.Table) -> Answer:
         """The right labels."""
@@ -188,12 +223,12 @@ class Classify:
 
     def decode(self, logits: Floats) -> Answer:
         """Softmax or sigmoid of the logits[N, C], and the labels that they choose."""
+        logits = logits.reshape(-1, self.num_outputs)
         if self.multi_label:
             probabilities = _sigmoid(logits)
             return Labels(self.labels, probabilities >= 0.5, probabilities)
         if self.sigmoid:
-            positive = _sigmoid(logits[:, 0])
-            probabilities = np.stack([1.0 - positive, positive], axis=1)
+            probabilities = np.concatenate([_sigmoid(-logits), _sigmoid(logits)], axis=1)
         else:
             shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
             probabilities = shifted / shifted.sum(axis=1, keepdims=True)
@@ -220,12 +255,13 @@ class Classify:
     # -- inner
 
     def _read_labels(self, value: object) -> list[str]:
-        if isinstance(value, str) and value.lstrip().startswith("[") and value.rstrip().endswith("]"):
+        separator = self.config.separator
+        if isinstance(value, str) and separator in ("auto", "list"):
             value = _parsed_list(value)
         if isinstance(value, (list, tuple)):
             labels = [_label_text(item) for item in value]
-        elif isinstance(value, str) and self.config.separator not in ("", "auto"):
-            labels = [part.strip() for part in value.split(self.config.separator)]
+        elif isinstance(value, str) and separator not in ("", "auto", "list"):
+            labels = [part.strip() for part in value.split(separator)]
         else:
             labels = [_label_text(value)]
         labels = list(dict.fromkeys(label for label in labels if label))
@@ -233,11 +269,39 @@ class Classify:
             raise ValueError("no label")
         return labels
 
-    def _class_weights(self) -> list[float] | None:
-        if self.config.class_weights == "none" or self.multi_label:
-            return None
+    def _class_weights(self) -> list[float]:
+        """Weight[C]: rows / (labels x rows of the label), so that every label weighs the same in sum."""
         total = sum(self.label_counts.values())
-        return [total / (len(self.labels) * max(1, self.label_counts.get(label, 0))) for label in self.labels]
+        return [total / (len(self.labels) * count) for count in self._counts()]
+
+    def _positive_weights(self) -> list[float]:
+        """Weight[outputs] of a positive: rows without the label / rows with it, so that yes and no weigh the same."""
+        counts = self._counts()
+        if not self.multi_label:
+            return [counts[0] / counts[1]]
+        return [max(1, self.num_rows - count) / count for count in counts]
+
+    def _counts(self) -> list[int]:
+        return [max(1, self.label_counts.get(label, 0)) for label in self.labels]
+
+
+def _check_output(output: str, num_labels: int, multi_label: bool) -> None:
+    if output == "softmax" and multi_label:
+        raise InputError(
+            "rows with several labels need independent outputs",
+            where="task.output",
+            given=output,
+            allowed="sigmoid (one output per label)",
+            hint="task.output=sigmoid, or task.separator='' if a cell is one label",
+        )
+    if output == "sigmoid" and not multi_label and num_labels != 2:
+        raise InputError(
+            "a single sigmoid output tells two labels apart, not more",
+            where="task.output",
+            given=f"sigmoid with {num_labels} labels, one a row",
+            allowed="softmax; or sigmoid for two labels, or for rows with several labels",
+            hint="task.output=softmax",
+        )
 
 
 def _any_not_single(rows: pa.Table) -> bool:
@@ -247,32 +311,30 @@ def _any_not_single(rows: pa.Table) -> bool:
 
 
 def _label_text(value: object) -> str:
-    if value is None:
+    """A plain value as a label: ``3.0`` is ``3`` and ``True`` is ``true``; None and NaN are no label."""
+    if isinstance(value, (Mapping, list, tuple)):
+        raise ValueError("the label is not a plain value")
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float):
-        if value != value:  # noqa: PLR0124 - NaN is the only value unequal to itself
-            return ""
-        return str(int(value)) if value.is_integer() else str(value)
-    if isinstance(value, (dict, list, tuple)):
-        raise ValueError("the label is not a plain value")  # noqa: TRY004 - a reason to reject, not a type fault
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
     return str(value).strip()
 
 
 def _parsed_list(value: str) -> object:
+    """The list that a cell spells out in JSON, or the cell as it is."""
+    if not (value.lstrip().startswith("[") and value.rstrip().endswith("]")):
+        return value
     try:
         parsed: object = json.loads(value)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return value
     return parsed
 
 
-def _strings(value: object) -> list[str]:
-    assert isinstance(value, list)
-    return [str(item) for item in value]
-
-
 def _sigmoid(logits: Floats) -> Floats:
-    result: Floats = 0.5 * (1.0 + np.tanh(0.5 * logits))
+    """1 / (1 + exp(-x)), to full relative precision at both ends."""
+    result: Floats = np.exp(-np.logaddexp(0.0, -logits))
     return result

@@ -1,7 +1,8 @@
 """Binary cross-entropy on independent outputs: one sigmoid for two labels, or one per label.
 
-Formula: -[w y log s(x) + (1 - y) log(1 - s(x))], averaged over the outputs of a row (Goodfellow et al. 2016, "Deep
-Learning", section 6.2.2.2). Shape letters: N rows, C outputs.
+Formula: -[w q log s(x) + (1 - q) log(1 - s(x))] with s the logistic function, averaged over the outputs of a row (Goodfellow
+et al. 2016, "Deep Learning", section 6.2.2.2); q = (1 - e) y + e / 2 with label smoothing e (Szegedy et al. 2016,
+"Rethinking the Inception Architecture", section 7, for two classes). Shape letters: N rows, C outputs.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from torch.nn import functional
 class BinaryCrossEntropy:
     """Binary cross-entropy for one sigmoid output or for multi-label classification."""
 
-    def __init__(self, *, positive_weights: Sequence[float] | None = None) -> None:
-        """``positive_weights[C]`` multiply the loss of positive targets; None leaves them alone."""
+    def __init__(self, *, label_smoothing: float = 0.0, positive_weights: Sequence[float] | None = None) -> None:
+        """``label_smoothing`` in [0, 1); ``positive_weights[C]`` multiply the loss of positive targets, None leaves it."""
+        self.label_smoothing = label_smoothing
         self.positive_weights = (
             None if positive_weights is None else torch.tensor(positive_weights, dtype=torch.float32)
         )
@@ -25,9 +27,10 @@ class BinaryCrossEntropy:
         self, logits_NC: torch.Tensor, columns: Mapping[str, torch.Tensor]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The loss summed over rows (mean over a row's outputs) and the number of rows; ``columns["target"]`` is [N, C]."""
+        target_NC = columns["target"].float() * (1.0 - self.label_smoothing) + self.label_smoothing / 2
         weights = None if self.positive_weights is None else self.positive_weights.to(logits_NC.device)
         losses_NC = functional.binary_cross_entropy_with_logits(
-            logits_NC.float(), columns["target"].float(), pos_weight=weights, reduction="none"
+            logits_NC.float(), target_NC, pos_weight=weights, reduction="none"
         )
         return losses_NC.mean(dim=1).sum(), self.count(columns)
 
