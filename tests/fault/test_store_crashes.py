@@ -218,7 +218,7 @@ each_workload = pytest.mark.parametrize("workload", WORKLOADS.values(), ids=WORK
 
 
 def record(workload: Workload, root: Path, recorder: RecordingDisk) -> list[Operation | Mark]:
-    root.mkdir(exist_ok=True)
+    root.mkdir(parents=True, exist_ok=True)
     with using(recorder):
         workload.save(root, lambda *note: recorder.mark(note))
     return recorder.log
