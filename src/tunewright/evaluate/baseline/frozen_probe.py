@@ -49,7 +49,7 @@ class FrozenProbe:
         self._scale = np.where(spread > 0, spread, 1.0)
         features = (embeddings - self._centre) / self._scale
         strength = self._config.strength or choose_strength(features, gold, self._seed, (0.003, 0.03, 0.3, 3.0))
-        self._model = LogisticModel(strength).fit(features, gold)
+        self._model = LogisticModel(strength, self._seed).fit(features, gold)
 
     def predict(self, texts: Sequence[str], encoder: Encoder | None) -> Answer:
         """Answers with probabilities."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tunewright.config.base import ComponentConfig
-from tunewright.evaluate.baseline._linear import columns_of
+from tunewright.evaluate.metric.base import indicators
 from tunewright.types import Answer, Encoder, Label, Labels
 
 if TYPE_CHECKING:
@@ -23,21 +23,21 @@ class Majority:
     class Config(ComponentConfig):
         """The majority has no options."""
 
-    def __init__(self, config: Config | None = None, *, seed: int = 0) -> None:  # noqa: ARG002 - the seam
+    def __init__(self, config: Config | None = None, *, seed: int = 0) -> None:
         """Nothing here is random, so ``seed`` changes nothing."""
         self._shares: Floats
         self._chosen: Bools
         self._gold: Answer
 
-    def fit(self, texts: Sequence[str], gold: Answer, encoder: Encoder | None) -> None:  # noqa: ARG002 - the seam
+    def fit(self, texts: Sequence[str], gold: Answer, encoder: Encoder | None) -> None:
         """Count the training answers; of equally frequent ones the first in label order is kept."""
-        columns = columns_of(gold)
+        columns = indicators(gold)
         self._gold = gold.take(np.arange(0))
         self._shares = columns.mean(axis=0)
         patterns, counts = np.unique(columns, axis=0, return_counts=True)
         self._chosen = patterns[::-1][int(np.argmax(counts[::-1]))]
 
-    def predict(self, texts: Sequence[str], encoder: Encoder | None) -> Answer:  # noqa: ARG002 - the seam
+    def predict(self, texts: Sequence[str], encoder: Encoder | None) -> Answer:
         """The same answer for every text."""
         probabilities = np.tile(self._shares, (len(texts), 1))
         if isinstance(self._gold, Labels):

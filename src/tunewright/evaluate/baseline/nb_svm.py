@@ -10,7 +10,8 @@ import numpy as np
 
 from tunewright.config.base import ComponentConfig, Option
 from tunewright.evaluate.baseline._features import NgramCounter
-from tunewright.evaluate.baseline._linear import columns_of, fit_temperature, inner_split, squash_for
+from tunewright.evaluate.baseline._linear import fit_temperature, inner_split, squash_for
+from tunewright.evaluate.metric.base import indicators
 from tunewright.types import Answer, Encoder, Label, Labels
 
 if TYPE_CHECKING:
@@ -46,17 +47,17 @@ class NbSvm:
         self._biases: Floats
         self._temperature = 1.0
 
-    def fit(self, texts: Sequence[str], gold: Answer, encoder: Encoder | None) -> None:  # noqa: ARG002 - the seam
+    def fit(self, texts: Sequence[str], gold: Answer, encoder: Encoder | None) -> None:
         """Learn vocabulary, log-count ratios and weights from the training rows."""
         features = self._counter.fit(texts)
         self._gold = gold.take(np.arange(0))
         inner, held_out = inner_split(gold, self._seed)
         if len(inner) and len(held_out):
-            self._weights, self._biases = self._train(features[inner], columns_of(gold)[inner])
+            self._weights, self._biases = self._train(features[inner], indicators(gold)[inner])
             self._temperature = fit_temperature(self._scores(features[held_out]), gold.take(held_out))
-        self._weights, self._biases = self._train(features, columns_of(gold))
+        self._weights, self._biases = self._train(features, indicators(gold))
 
-    def predict(self, texts: Sequence[str], encoder: Encoder | None) -> Answer:  # noqa: ARG002 - the seam
+    def predict(self, texts: Sequence[str], encoder: Encoder | None) -> Answer:
         """The label of the highest score, or every label with a positive score; probabilities in the same order."""
         scores = self._scores(self._counter.count(texts))
         probabilities = squash_for(self._gold)(scores / self._temperature)

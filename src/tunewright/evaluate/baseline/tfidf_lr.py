@@ -35,15 +35,15 @@ class TfidfLr:
         self._weigh: Any = None
         self._model: LogisticModel
 
-    def fit(self, texts: Sequence[str], gold: Answer, encoder: Encoder | None) -> None:  # noqa: ARG002 - the seam
+    def fit(self, texts: Sequence[str], gold: Answer, encoder: Encoder | None) -> None:
         """Learn vocabulary, document frequencies and weights from the training rows."""
         from sklearn.feature_extraction.text import TfidfTransformer
 
         self._weigh = TfidfTransformer(sublinear_tf=True)
         features = self._weigh.fit_transform(self._counter.fit(texts))
         strength = self._config.strength or choose_strength(features, gold, self._seed)
-        self._model = LogisticModel(strength).fit(features, gold)
+        self._model = LogisticModel(strength, self._seed).fit(features, gold)
 
-    def predict(self, texts: Sequence[str], encoder: Encoder | None) -> Answer:  # noqa: ARG002 - the seam
+    def predict(self, texts: Sequence[str], encoder: Encoder | None) -> Answer:
         """Answers with probabilities."""
         return self._model.answer(self._weigh.transform(self._counter.count(texts)))

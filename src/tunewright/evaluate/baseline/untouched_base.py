@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tunewright.config.base import ComponentConfig, Option
-from tunewright.evaluate.baseline._linear import answer_from, columns_of, fit_temperature, squash_for
+from tunewright.evaluate.baseline._linear import answer_from, fit_temperature, squash_for
+from tunewright.evaluate.metric.base import indicators
 from tunewright.types import Answer, Encoder, Labels
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class UntouchedBase:
         rows = sample_rows(len(texts), self._config.max_rows, self._seed)
         gold = gold.take(rows)
         embeddings = unit_rows(encoder([texts[row] for row in rows]))
-        columns = columns_of(gold).astype(np.float64)
+        columns = indicators(gold).astype(np.float64)
         self._gold = gold.take(np.arange(0))
         self._centroids = unit_rows(columns.T @ embeddings)
         self._opposites = unit_rows((1.0 - columns).T @ embeddings) if isinstance(gold, Labels) else None

@@ -1,0 +1,99 @@
+"""The systems that the tuned model has to beat: made, fitted on the training rows, asked for answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tunewright import extensions
+from tunewright.errors import InputError
+from tunewright.evaluate.out_of_fold import FitPredict
+from tunewright.evaluate.score import better_first
+from tunewright.evaluate.verdict import UNTOUCHED_BASE
+from tunewright.types import Answer, Baseline, Choice, Encoder, Tell
+
+if TYPE_CHECKING:
+    from tunewright.types import Floats, Ints
+
+FAMILY = "evaluate.baseline"
+PATH = "evaluate.baselines"
+
+
+class EncodeOnce:
+    """An encoder that asks the one inside for each text only once, since every baseline and every fold asks again."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        """Wrap ``encoder``."""
+        self._encoder = encoder
+        self._rows: dict[str, Floats] = {}
+
+    def __call__(self, texts: Sequence[str]) -> Floats:
+        """Embeddings[N, H] of the texts."""
+        fresh = [text for text in dict.fromkeys(texts) if text not in self._rows]
+        if fresh:
+            self._rows.update(zip(fresh, self._encoder(fresh), strict=True))
+        return np.stack([self._rows[text] for text in texts])
+
+
+def choose_opponents(requested: str | Sequence[str], of_task: Sequence[str], encoder: Encoder | None) -> Choice:
+    """The baselines to fit: those requested, or the task's; without an encoder, those that need none.
+
+    Raises InputError where a requested name does not exist or needs an encoder that is not there.
+    """
+    names = list(dict.fromkeys(of_task if isinstance(requested, str) else requested))
+    needing = [name for name in names if getattr(extensions.load(FAMILY, name), "needs_encoder", False)]
+    if encoder is not None or not needing:
+        return Choice(PATH, tuple(names), "the task's references" if isinstance(requested, str) else "asked for")
+    if not isinstance(requested, str):
+        raise InputError(
+            "this baseline needs the embeddings of the base, and there are none here",
+            where=PATH,
+            given=", ".join(needing),
+            allowed=", ".join(name for name in extensions.names(FAMILY) if name not in needing),
+            hint=f"{PATH}=auto",
+        )
+    left = tuple(name for name in names if name not in needing)
+    return Choice(PATH, left, f"left out, as there are no embeddings of the base: {', '.join(needing)}")
+
+
+def fit_opponents(
+    names: Sequence[str], texts: Sequence[str], gold: Answer, encoder: Encoder | None, seed: int, tell: Tell
+) -> dict[str, Baseline]:
+    """Each baseline fitted on these training rows, in order."""
+    fitted: dict[str, Baseline] = {}
+    for number, name in enumerate(names):
+        tell("baselines", number, len(names), name)
+        fitted[name] = _fitted(name, texts, gold, encoder, seed)
+    tell("baselines", len(names), len(names), "")
+    return fitted
+
+
+def refit_opponent(name: str, texts: Sequence[str], gold: Answer, encoder: Encoder | None, seed: int) -> FitPredict:
+    """A function that fits a fresh baseline on some of the rows and answers others, for the out-of-fold design."""
+
+    def fit_predict(train_rows: Ints, test_rows: Ints, repeat: int) -> Answer:
+        fresh = _fitted(name, [texts[row] for row in train_rows], gold.take(train_rows), encoder, seed + repeat)
+        return fresh.predict([texts[row] for row in test_rows], encoder)
+
+    return fit_predict
+
+
+def strongest_on_validation(
+    names: Sequence[str], validation: Mapping[str, Mapping[str, float | None]], metric: str
+) -> tuple[str, ...]:
+    """The baseline with the best score on validation, the untouched base apart; all of them where none has a score."""
+    rivals = [name for name in names if name != UNTOUCHED_BASE]
+    scored = [name for name in rivals if validation.get(name, {}).get(metric) is not None]
+    return tuple(better_first(scored, validation, metric)[:1]) or tuple(rivals)
+
+
+def _fitted(name: str, texts: Sequence[str], gold: Answer, encoder: Encoder | None, seed: int) -> Baseline:
+    made: Any = extensions.load(FAMILY, name)
+    try:
+        baseline: Baseline = made(seed=seed)
+    except TypeError:
+        baseline = made()
+    baseline.fit(texts, gold, encoder)
+    return baseline
