@@ -30,10 +30,12 @@ LATIN = "\u00c0-\u024f"
 
 
 def has_luhn_check(match: str) -> bool:
-    """Whether there are 13 to 19 digits, not all the same, that pass the Luhn check."""
+    """Whether there are 13 to 19 digits, not all the same, that start as payment cards do and pass the Luhn check."""
     digits = [int(character) for character in match if character.isdigit()]
+    if not 13 <= len(digits) <= 19 or digits[0] not in range(2, 7):
+        return False
     doubled = [digit if place % 2 == 0 else sum(divmod(2 * digit, 10)) for place, digit in enumerate(reversed(digits))]
-    return 13 <= len(digits) <= 19 and len(set(digits)) > 1 and sum(doubled) % 10 == 0
+    return len(set(digits)) > 1 and sum(doubled) % 10 == 0
 
 
 def has_iban_check(match: str) -> bool:
@@ -49,7 +51,9 @@ def has_chinese_check(match: str) -> bool:
 
 
 def is_address(match: str) -> bool:
-    """Whether the match is an IPv4 or IPv6 address."""
+    """Whether the match is an IPv4 or IPv6 address, with a digit in it (``a::b`` is more often code)."""
+    if not any(character.isdigit() for character in match):
+        return False
     try:
         ipaddress.ip_address(match.partition("%")[0])
     except ValueError:
@@ -78,10 +82,10 @@ def _among(accepts: Callable[[str], bool], max_characters: int, *, anchored: boo
     def find(match: str) -> list[Span]:
         groups = [(group.start(), group.end()) for group in re.finditer(r"[0-9A-Za-z]+", match)]
         found: list[Span] = []
-        for start, _ in groups[:1] if anchored else groups:
+        for index, (start, _) in enumerate(groups[:1] if anchored else groups):
             if found and start < found[-1][1]:
                 continue
-            ends = [end for _, end in groups if start < end <= start + max_characters]
+            ends = [end for _, end in groups[index : index + max_characters] if end <= start + max_characters]
             found += [(start, end) for end in reversed(ends) if accepts(match[start:end])][:1]
         return found
 
@@ -95,12 +99,13 @@ PATTERNS: tuple[tuple[str, re.Pattern[str], Find], ...] = tuple(
         ("email", rf"[\w.%+'{LATIN}-]{{1,64}}@(?:[\w{LATIN}-]{{1,63}}\.){{1,8}}[A-Za-z][\w-]{{1,62}}", _whole()),
         ("iban", ALONE + r"[A-Za-z]{2}\d\d(?: ?[0-9A-Za-z]){11,40}", _among(has_iban_check, 44, anchored=True)),
         ("id", rf"(?<!\d){PROVINCE}\d{{4}}(?:18|19|20)\d\d{DATE}\d{{3}}[\dXx](?!\d)", _whole(has_chinese_check)),
+        ("phone", r"\+ ?[1-9](?:[ .()/-]{0,2}\d){6,14}(?!\d)", _whole(has_phone_length)),
         ("card", r"(?<!\d)\d(?:[ -]?\d){12,}(?!\d)", _among(has_luhn_check, 37, anchored=False)),
         ("id", rf"(?<!\d){PROVINCE}\d{{4}}\d\d{DATE}\d{{3}}(?!\d)", _whole()),
         ("id", r"(?<![\d-])(?!000|666|9)\d{3}-(?!00)\d\d-(?!0000)\d{4}(?![\d-])", _whole()),
         ("ip", r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?!\.?\d)", _whole(is_address)),
-        ("ip", r"(?<![0-9A-Fa-f:.])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![0-9A-Fa-f:])", _whole(is_address)),
-        ("phone", r"(?<!\d)(?:\+|00) ?[1-9](?:[ .()/-]{0,2}\d){6,14}(?!\d)", _whole(has_phone_length)),
+        ("ip", r"(?<![0-9A-Za-z_:.])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![0-9A-Za-z_:])", _whole(is_address)),
+        ("phone", r"(?<!\d)00 ?[1-9](?:[ .()/-]{0,2}\d){6,14}(?!\d)", _whole(has_phone_length)),
         ("phone", r"(?<!\d)(?:86[ -]?)?1[3-9]\d(?:[ -]?\d{4}){2}(?!\d)", _whole()),
         (
             "phone",

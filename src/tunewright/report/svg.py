@@ -7,14 +7,16 @@ outside the frame, in the margin that the style sheet leaves.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tunewright.report.markup import Markup, element, join
 from tunewright.report.wording import MINUS, scientific
 
 Point = tuple[float, float]
+Place = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +135,8 @@ def curves(x: Axis, y: Axis, lines: Iterable[tuple[Sequence[Point], str]]) -> Ma
 
 def _path(x: Axis, y: Axis, points: Sequence[Point]) -> str:
     """The path at a resolution of a thousandth of the plot; points that would not be seen are left out."""
-    places: list[tuple[int, int]] = []
-    for across, down in points:
-        place = (round(10 * x.share(across)), round(10 * y.share(down)))
+    places: list[Place] = []
+    for place in _thinned([(round(10 * x.share(across)), round(10 * y.share(up))) for across, up in points]):
         if places[-1:] == [place]:
             continue
         if len(places) > 1 and _on_a_line(places[-2], places[-1], place):
@@ -144,7 +145,15 @@ def _path(x: Axis, y: Axis, points: Sequence[Point]) -> str:
     return "M" + "L".join(f"{across},{down}" for across, down in places) if places else ""
 
 
-def _on_a_line(first: tuple[int, int], second: tuple[int, int], third: tuple[int, int]) -> bool:
+def _thinned(places: Sequence[Place]) -> Iterator[Place]:
+    """Of each run of points in one column the first, the lowest, the highest and the last, in their order."""
+    for _, column in itertools.groupby(enumerate(places), key=lambda entry: entry[1][0]):
+        run = list(column)
+        kept = {run[0], min(run, key=lambda e: e[1][1]), max(run, key=lambda e: e[1][1]), run[-1]}
+        yield from (place for _, place in sorted(kept))
+
+
+def _on_a_line(first: Place, second: Place, third: Place) -> bool:
     ahead = (second[0] - first[0]) * (third[0] - second[0]) + (second[1] - first[1]) * (third[1] - second[1]) >= 0
     return ahead and (second[0] - first[0]) * (third[1] - first[1]) == (second[1] - first[1]) * (third[0] - first[0])
 

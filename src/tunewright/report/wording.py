@@ -36,6 +36,7 @@ SYSTEMS = {
     "tfidf_lr": "TF-IDF + logistic regression",
     "majority": "Most frequent label",
     "prompted_base": "Prompted base",
+    "frozen_probe": "Frozen probe",
 }
 OUTCOMES = {
     "better": "The tuned model is better.",

@@ -409,7 +409,10 @@ def many_classes() -> Result:
             note,
         ),
         "confusion": {
-            "pairs": [{"gold": labels[i], "answered": labels[(i * 7 + 3) % 77], "count": 30 - i} for i in range(30)]
+            "pairs": [
+                {"gold": labels[i], "answered": labels[(i * 7 + 3) % 77], "count": 30 - i, "share": (30 - i) / 40}
+                for i in range(20)
+            ]
         },
         "reliability": result["figures"]["reliability"],
     }

@@ -9,6 +9,7 @@ from tunewright.report.markup import Markup, datum, element, join
 from tunewright.report.node import Node
 from tunewright.report.wording import percent, whole
 
+Pair = tuple[str, str, float, float | None]
 MAX_LABELS = 30
 MAX_PAIRS = 25
 WIDE_FROM = 9
@@ -26,10 +27,11 @@ def confusion(result: Node) -> Markup:
             return section("confusion", "What is taken for what", _matrix(labels, counts))
         return section("confusion", "What is taken for what", _pairs(_off_diagonal(labels, counts)))
     pairs = [
-        (one["gold"].text(), one["answered"].text(), one["count"].number() or 0.0) for one in found["pairs"].items()
+        (one["gold"].text(), one["answered"].text(), count, one["share"].number())
+        for one in found["pairs"].items()
+        if (count := one["count"].number()) and count > 0
     ]
-    wrong = [pair for pair in pairs if pair[0] != pair[1] and pair[2] > 0]
-    return section("confusion", "What is taken for what", _pairs(wrong) if wrong else None)
+    return section("confusion", "What is taken for what", _pairs(pairs) if found else None)
 
 
 def shade(share: float) -> int:
@@ -85,28 +87,30 @@ def _cell(value: float, total: float, diagonal: bool) -> Markup:
     return element("td", whole(value) if value else element("span", "0", class_="nil"), class_=f"{kind}{level}")
 
 
-def _off_diagonal(labels: Sequence[str], counts: Sequence[Sequence[float]]) -> list[tuple[str, str, float]]:
+def _off_diagonal(labels: Sequence[str], counts: Sequence[Sequence[float]]) -> list[Pair]:
     return [
-        (gold, answered, value)
+        (gold, answered, value, value / sum(row))
         for i, (gold, row) in enumerate(zip(labels, counts, strict=True))
         for j, (answered, value) in enumerate(zip(labels, row, strict=True))
         if i != j and value > 0
     ]
 
 
-def _pairs(pairs: Sequence[tuple[str, str, float]]) -> Markup:
-    if not pairs:
+def _pairs(pairs: Sequence[Pair]) -> Markup:
+    wrong = [pair for pair in pairs if pair[0] != pair[1]]
+    if not wrong:
         return paragraph("Every judged row was answered right.")
-    ranked = sorted(pairs, key=lambda pair: (-pair[2], pair[0], pair[1]))[:MAX_PAIRS]
+    ranked = sorted(wrong, key=lambda pair: (-pair[2], pair[0], pair[1]))[:MAX_PAIRS]
     most = ranked[0][2]
     rows = [
-        [datum(gold, 60), datum(answered, 60), join((whole(count), share_bar(count / most, "bar wrong")))]
-        for gold, answered, count in ranked
+        [
+            datum(gold, 60),
+            datum(answered, 60),
+            join((whole(count), share_bar(count / most, "bar wrong"))),
+            percent(share, 1) if share is not None else "",
+        ]
+        for gold, answered, count, share in ranked
     ]
-    note = f"The {whole(len(ranked))} most frequent confusions of {whole(len(pairs))} that occur."
-    return join(
-        (
-            paragraph(note, class_="quiet"),
-            table("Confused pairs of labels", ["Right label", "Answered", "Rows"], rows, numeric=(2,)),
-        )
-    )
+    heads = ["Right label", "Answered", "Rows", "Of that label"]
+    note = paragraph("The most frequent confusions, and their share of the rows of the right label.", class_="quiet")
+    return join((note, table("Confused pairs of labels", heads, rows, numeric=(2, 3))))
