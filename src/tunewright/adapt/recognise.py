@@ -208,7 +208,7 @@ def _label_score(profile: ColumnProfile) -> tuple[float, str]:
     if profile.is_list:
         return (0.7, "it holds lists") if profile.mean_length < 200 else (0.0, "")
     if distinct < 2:
-        return (0.05, "it has one value only") if distinct else (0.0, "")
+        return (0.21, "it has one value only") if distinct else (0.0, "")
     if profile.is_sequential or _share(profile, _ADDRESS) > 0.5 or _share(profile, _DATE) > 0.5:
         return 0.0, ""
     if profile.fraction_numeric > 0.9 and profile.fraction_integer < 0.9:

@@ -110,7 +110,7 @@ def _existing(value: str | int, names: Sequence[str], where: str, option: str) -
         where=where,
         given=f"{option}={name}",
         allowed=f"columns {', '.join(names)}",
-        hint=f"did you mean {option}={close}?" if close else "",
+        hint=f"did you mean {option}={close}?" if close else f"{option}=COLUMN",
     )
 
 

@@ -204,8 +204,11 @@ def _is_plausible_gb(window: bytes) -> bool:
     if not han or text.count("\ufffd") > 2 + foreign // 100 or kana > len(han) // 4:
         return False
     plain = sum(1 for character in han if all(byte >= 0xA1 for byte in character.encode("gb18030")))
+    late = sum(1 for character in han if character.encode("gb18030")[0] >= 0xC9)
     common = sum(1 for character in han if character in _COMMON_HAN)
-    return plain >= 0.85 * len(han) and common >= 0.08 * len(han) and len(han) >= 0.5 * foreign
+    if late < 0.2 * len(han):  # Korean in EUC-KR ends at 0xC8, Chinese has half its characters behind
+        return False
+    return plain >= 0.85 * len(han) and common >= 0.1 * len(han) and len(han) >= 0.5 * foreign
 
 
 def _unclear(path: Path, where: str, window: bytes, fault: int) -> InputError:

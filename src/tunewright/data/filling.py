@@ -199,7 +199,9 @@ class Filling:
         """Scripts over a spread of the kept rows, and near duplicates where the rows are few enough to compare."""
         import pyarrow as pa
 
-        scripts, texts, rows, start = ScriptCount(), [], [], 0
+        scripts, start = ScriptCount(), 0
+        texts: list[str] = []
+        rows: list[int] = []
         kept = np.flatnonzero(split != OPEN)
         compares = len(kept) <= MAX_ROWS
         chosen = kept[:: max(1, len(kept) // MAX_SCRIPT_ROWS)]

@@ -81,8 +81,8 @@ class Lines:
             return
         line = first if first == "\r" else first + self._readline(self._limit + 1)
         if len(line) > self._limit:
-            self._pass_over(line)
             self._pending.append(None)
+            self._pass_over(line)
         else:
             self._pending.append(line)
 

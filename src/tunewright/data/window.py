@@ -76,29 +76,29 @@ class Window:
 
         False, and the place stays, when it ends sooner (then it is malformed). Raises EndOfTextError when it does not end.
         """
-        depth, in_string, length, position = 0, False, 0, self._at
+        depth, in_string, passed, offset = 0, False, 0, 0
         while True:
-            match = _MARKS.search(self._text, position)
+            match = _MARKS.search(self._text, self._at + offset)
             if match is None:
-                if length + len(self._text) - self._at > limit:
-                    length += len(self._text) - self._at
+                held = len(self._text) - self._at
+                offset = max(offset, held)
+                if passed + held > limit:
+                    passed, offset = passed + held, offset - held
                     self._advance(len(self._text))
-                position = len(self._text)
                 if not self._more():
                     raise EndOfTextError
-                position = self._at if length else position
                 continue
-            mark, position = match.group(), match.end()
+            mark, offset = match.group(), match.end() - self._at
             if mark == "\\":
-                position += 1
+                offset += 1
             elif mark == '"':
                 in_string = not in_string
             elif not in_string:
                 depth += 1 if mark in "{[" else -1
                 if depth <= 0:
-                    if length + position - self._at <= limit:
+                    if passed + offset <= limit:
                         return False
-                    self._advance(position)
+                    self._advance(self._at + offset)
                     return True
 
     def _advance(self, end: int) -> None:

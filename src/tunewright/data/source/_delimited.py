@@ -134,7 +134,7 @@ class RecordReader:
                 return self._repair(start, problem)
             if len(feed.taken) > 1 and self._swallows_rows():
                 return self._first_line_alone(start)
-            if not row or (len(row) < self._width and not any(cell.strip() for cell in row)):
+            if not row or (len(row) == 1 and not row[0].strip()):
                 continue
             if (
                 feed.size * 4 > self._limit

@@ -56,11 +56,9 @@ def recognise_dialect(
         delimiter = told if delimiter == "auto" and told else delimiter
     body = lines[preamble:]
     candidates = DELIMITERS if delimiter == "auto" else (delimiter,)
-    scored = [
-        (_score(rows), -at, mark, rows)
-        for at, mark in enumerate(candidates)
-        if (rows := _parse(body, mark, has_quotes))
-    ]
+    escape = _escape("".join(body)) if has_quotes else None
+    parsed = [(-at, mark, _parse(body, mark, has_quotes, escape)) for at, mark in enumerate(candidates)]
+    scored = [(_score(rows), order, mark, rows) for order, mark, rows in parsed if rows]
     best = max(scored, default=(0.0, 0, "", []))
     chosen = best[2] if best[0] > 0 or delimiter != "auto" else ""
     rows = best[3] if chosen else [[line.rstrip("\r\n")] for line in body if line.strip()]
@@ -82,13 +80,18 @@ def _describe(
         delimiter=delimiter,
         has_quotes=quotes,
         skips_blanks=quotes and f'{delimiter} "' in joined,
-        escape="\\" if quotes and '\\"' in joined and '""' not in joined.replace('\\""', "") else None,
+        escape=_escape(joined) if quotes else None,
         preamble=preamble,
         has_header=has_header,
         columns=names,
         header=tuple(first) if has_header else (),
         known=_known_values(rows[has_header:], len(names)),
     )
+
+
+def _escape(text: str) -> str | None:
+    """A backslash where quotes are written with one and never doubled."""
+    return "\\" if '\\"' in text and '""' not in text.replace('\\""', "") else None
 
 
 def _aligned(rows: list[list[str]], width: int) -> list[list[str]]:
@@ -109,7 +112,7 @@ def _known_values(rows: list[list[str]], width: int) -> tuple[frozenset[str] | N
     return tuple(known)
 
 
-def _parse(lines: Sequence[str], delimiter: str, has_quotes: bool) -> list[list[str]]:
+def _parse(lines: Sequence[str], delimiter: str, has_quotes: bool, escape: str | None) -> list[list[str]]:
     """The rows of the sample under one delimiter; a line whose quotes do not pair up is split as it stands."""
     if not has_quotes:
         return [
@@ -118,19 +121,21 @@ def _parse(lines: Sequence[str], delimiter: str, has_quotes: bool) -> list[list[
     rows: list[list[str]] = []
     at = 0
     while at < len(lines):
-        taken, row = _one_record(lines, at, delimiter)
+        taken, row = _one_record(lines, at, delimiter, escape)
         at += taken
         if any(cell.strip() for cell in row):
             rows.append(row)
     return rows
 
 
-def _one_record(lines: Sequence[str], at: int, delimiter: str) -> tuple[int, list[str]]:
+def _one_record(lines: Sequence[str], at: int, delimiter: str, escape: str | None) -> tuple[int, list[str]]:
     line = lines[at]
     if '"' not in line:
         return 1, line.rstrip("\r\n").split(delimiter)
     blank_after = f'{delimiter} "' in line
-    reader = csv.reader(iter(lines[at : at + 200]), delimiter=delimiter, strict=True, skipinitialspace=blank_after)
+    reader = csv.reader(
+        iter(lines[at : at + 200]), delimiter=delimiter, strict=True, skipinitialspace=blank_after, escapechar=escape
+    )
     try:
         row = next(reader)
     except (csv.Error, StopIteration):

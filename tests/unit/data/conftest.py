@@ -1,12 +1,18 @@
-"""The smallest task that prepare can serve: texts with one label or several."""
+"""What the tests of data share: the smallest task that prepare can serve, and small files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tunewright.adapt.recognise import recognise_classification
 from tunewright.types import ColumnProfile, Field, Recognition
+
+_WORDS = ("good", "bad", "plain", "superb", "awful", "很好", "很差", "一般", "满意", "失望")
 
 FIELDS = (Field("text", "text", "What is read."), Field("label", "label", "What it is."))
 
@@ -51,3 +57,30 @@ class FakeTask:
 
     def decode(self, logits: Any) -> Any:
         raise NotImplementedError
+
+
+@pytest.fixture
+def task() -> FakeTask:
+    return FakeTask()
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str, str | bytes], str]:
+    """Writes a file of the test and gives its name, as a user would type it."""
+
+    def write_file(name: str, content: str | bytes) -> str:
+        path = tmp_path / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return str(path)
+
+    return write_file
+
+
+@pytest.fixture
+def reviews() -> list[tuple[str, str]]:
+    """A hundred different texts in two languages, half of them ``pos``."""
+    things = ("film", "hotel", "book", "phone", "meal", "电影", "酒店", "手机", "晚餐", "书")
+    return [
+        (f"{thing} {word} number {n}", "pos" if n % 2 else "neg")
+        for n, (thing, word) in enumerate(product(things, _WORDS))
+    ]
