@@ -51,7 +51,7 @@ def answer_validation(
     config: Evaluate.Config, material: Material, fitted: Mapping[str, Baseline], primary: str
 ) -> tuple[dict[str, Answer], dict[str, dict[str, float]], Choice]:
     """Every system's validation answers with its own thresholds, those thresholds, and the choice for the tuned model."""
-    path = "evaluate.thresholds"
+    path = "evaluate.decision_thresholds"
     gold = material.gold("validation")
     if len(gold) == 0:
         return {}, {}, Choice(path, "none", "there are no validation rows to choose them on")

@@ -24,7 +24,7 @@ FEWEST_ROWS = 5
 
 MOST_CANDIDATES = 200
 DEFAULT = 0.5
-PATH = "evaluate.thresholds"
+PATH = "evaluate.decision_thresholds"
 
 
 def choose_thresholds(answer: Answer, gold: Answer, metric: str) -> tuple[dict[str, float], Choice]:

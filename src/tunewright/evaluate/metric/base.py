@@ -110,22 +110,34 @@ class RankMetric(MetricBase):
         """values[B, C] of each label against the rest, NaN where undefined."""
         scores, right = np.split(statistics, 2, axis=1)
         columns = range(scores.shape[1])
-        return np.stack([self._one_label(scores[:, c], right[:, c] > 0, weights) for c in columns], axis=1)
-
-    def _one_label(self, scores: Floats, right: Bools, weights: Floats) -> Floats:
-        order = np.argsort(-scores, kind="stable")
-        starts = np.flatnonzero(np.diff(scores[order], prepend=np.inf))
-        ordered = weights[:, order]
-        positive = np.where(right[order], ordered, 0.0)
-        groups = (positive, ordered - positive)
-        if len(starts) < len(scores):
-            groups = (np.add.reduceat(groups[0], starts, axis=1), np.add.reduceat(groups[1], starts, axis=1))
+        turned = np.ascontiguousarray(weights.T)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return self.from_ranks(*groups)
+            return np.stack(
+                [self.from_ranks(*_sum_ranks(scores[:, c], right[:, c] > 0, turned)) for c in columns], axis=1
+            )
 
     def from_ranks(self, positive: Floats, negative: Floats) -> Floats:
-        """Weights[B, G] of the rows with and without the label per group of equal score, best first -> values[B]."""
+        """Weights[G, B] of the rows with and without the label per group of equal rank, best first -> values[B]."""
         raise NotImplementedError
+
+
+def _sum_ranks(scores: Floats, right: Bools, weights: Floats) -> tuple[Floats, Floats]:
+    """Weights[N, B] summed per group of equal score, best first: rows with the label[G, B] and without it[G, B].
+
+    Neighbouring groups without any row that has the label are one group: neither area changes inside such a stretch. A sparse
+    product does the sums, so that a rare label costs no more than reading the weights once.
+    """
+    from scipy.sparse import csr_array
+
+    order = np.argsort(-scores, kind="stable")
+    tie = np.cumsum(np.diff(scores[order], prepend=np.inf) != 0) - 1
+    with_label = np.bincount(tie, weights=right[order]) > 0
+    opens = with_label | np.append(True, with_label[:-1])
+    group = (np.cumsum(opens) - 1)[tie]
+    num_groups = int(group[-1]) + 1
+    cell = 2 * group + ~right[order]
+    summed = csr_array((np.ones(len(cell)), (cell, order)), shape=(2 * num_groups, len(cell))) @ weights
+    return summed[0::2], summed[1::2]
 
 
 def indicators(answer: Answer) -> Bools:

@@ -23,9 +23,9 @@ class PrAuc(RankMetric):
 
     def from_ranks(self, positive: Floats, negative: Floats) -> Floats:
         """Sum over groups of positive * precision at that group / positives; NaN without both kinds of rows."""
-        hits = np.cumsum(positive, axis=1)
-        retrieved = hits + np.cumsum(negative, axis=1)
-        area = (positive * hits / np.maximum(retrieved, 1e-300)).sum(axis=1)
-        both = (hits[:, -1] > 0) & (retrieved[:, -1] > hits[:, -1])
-        result: Floats = np.where(both, area / hits[:, -1], np.nan)
+        hits = np.cumsum(positive, axis=0)
+        retrieved = hits + np.cumsum(negative, axis=0)
+        area = (positive * hits / np.maximum(retrieved, 1e-300)).sum(axis=0)
+        both = (hits[-1] > 0) & (retrieved[-1] > hits[-1])
+        result: Floats = np.where(both, area / hits[-1], np.nan)
         return result

@@ -20,7 +20,7 @@ class RocAuc(RankMetric):
 
     def from_ranks(self, positive: Floats, negative: Floats) -> Floats:
         """Sum over groups of positive * (negatives below + half the negatives tied) / (positives * negatives)."""
-        all_negative = negative.sum(axis=1)
-        below = all_negative[:, np.newaxis] - np.cumsum(negative, axis=1)
-        result: Floats = (positive * (below + 0.5 * negative)).sum(axis=1) / (positive.sum(axis=1) * all_negative)
+        all_negative = negative.sum(axis=0)
+        below = all_negative - np.cumsum(negative, axis=0)
+        result: Floats = (positive * (below + 0.5 * negative)).sum(axis=0) / (positive.sum(axis=0) * all_negative)
         return result
