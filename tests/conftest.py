@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import audit_hook
 import pytest
+
+import audit_hook
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 AUDIT = Path(__file__).resolve().parent / "audit"
