@@ -1,1 +1,35 @@
-"""Fine-tune a language model and know that it worked."""
+"""Fine-tune a language model and know that it worked.
+
+import tunewright
+result = tunewright.run("reviews.csv")            # or a recipe, a list of dicts, a DataFrame, an Arrow table
+result["verdict"]["outcome"]                      # "better", "worse" or "no evidence"
+tunewright.predict(result["run"], ["a gripping film"])
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tunewright.doctor import examine
+    from tunewright.pipeline import run
+    from tunewright.answering import predict, predict_file
+    from tunewright.replaying import replay
+
+__all__ = ["examine", "predict", "predict_file", "replay", "run"]
+
+_HOMES = {
+    "examine": "doctor",
+    "predict": "answering",
+    "predict_file": "answering",
+    "replay": "replaying",
+    "run": "pipeline",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public function when it is first used; the libraries behind it take ten seconds to load."""
+    if name not in _HOMES:
+        raise AttributeError(name)
+    return getattr(importlib.import_module(f"tunewright.{_HOMES[name]}"), name)

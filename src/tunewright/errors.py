@@ -25,7 +25,9 @@ class TunewrightError(Exception):
 
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, problem: str, *, where: str = "", given: object = None, allowed: str = "", hint: str = "") -> None:
+    def __init__(
+        self, problem: str, *, where: str = "", given: object = None, allowed: str = "", hint: str = ""
+    ) -> None:
         """Hold the four parts; ``problem`` is the sentence that says what is wrong."""
         super().__init__(problem)
         self.problem = problem
@@ -87,7 +89,8 @@ class RecipeError(InputError):
     def __str__(self) -> str:
         """Render every problem, each with its own four parts."""
         return "\n".join(
-            str(InputError(p.problem, where=p.where, given=p.given, allowed=p.allowed, hint=p.hint)) for p in self.problems
+            str(InputError(p.problem, where=p.where, given=p.given, allowed=p.allowed, hint=p.hint))
+            for p in self.problems
         )
 
     def as_json(self) -> dict[str, object]:

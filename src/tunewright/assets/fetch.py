@@ -9,7 +9,7 @@ the catalogue's entry and the converter's code: when either changes, the asset i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -70,7 +70,8 @@ def fetch(
     standing = _standing(target)
     if standing is not None:
         return standing
-    if asset.must_accept and not accept_terms:
+    accepted = _accepted(asset) or (datetime.now(UTC).isoformat(timespec="seconds") if accept_terms else None)
+    if asset.must_accept and accepted is None:
         raise GateError(
             f"{asset.name} comes under terms that have to be accepted first",
             where=f"asset {asset.name}",
@@ -83,7 +84,7 @@ def fetch(
 
         def fill(draft: Draft) -> None:
             notes = _convert(asset, archives, draft, tell)
-            draft.write_json(PROVENANCE, _provenance(asset, notes))
+            draft.write_json(PROVENANCE, _provenance(asset, accepted, notes))
 
         tell(f"converting {asset.name}", 0, None, "")
         return commit_artifact(target, target.name, fill).folder
@@ -175,15 +176,25 @@ def _scratch(draft: Draft, number: int, name: str) -> Path:
     return draft.path(f"member-{number}-{name}")
 
 
-def _provenance(asset: Asset, notes: tuple[str, ...]) -> dict[str, object]:
-    accepted = {"terms_accepted": datetime.now(UTC).isoformat(timespec="seconds")} if asset.must_accept else {}
+def _accepted(asset: Asset) -> str | None:
+    """When these very terms were accepted for an earlier conversion of the asset, if they were."""
+    for path in _folder().glob(f"{asset.name}-*/{PROVENANCE}"):
+        with suppress(CorruptError):
+            earlier = read_provenance(path.parent) or {}
+            if earlier.get("terms") == asset.terms and earlier.get("terms_accepted"):
+                return str(earlier["terms_accepted"])
+    return None
+
+
+def _provenance(asset: Asset, accepted: str | None, notes: tuple[str, ...]) -> dict[str, object]:
+    acceptance = {"terms_accepted": accepted} if asset.must_accept else {}
     return {
         "name": asset.name,
         "kind": asset.kind,
         "title": asset.title,
         "licence": asset.licence,
         "terms": asset.terms,
-        **accepted,
+        **acceptance,
         "source": [
             {"package": archive.package, "version": archive.version, "file": archive.file, "sha256": archive.sha256}
             for archive in asset.archives

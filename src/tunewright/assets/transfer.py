@@ -36,6 +36,10 @@ class NotReached(NotServed):
     """A source did not answer, however often it was asked."""
 
 
+class Refused(NotServed):
+    """A source wants to know first who is asking."""
+
+
 class OtherFile(NotServed):
     """A source has a file of that name, but not the one that was asked for."""
 
@@ -79,7 +83,7 @@ def check_response(response: httpx2.Response) -> None:
     if response.status_code in _TRANSIENT_STATUS:
         raise Passing(f"status {response.status_code}")
     if response.status_code in (401, 403, 407):
-        raise NotServed(f"refuses access (status {response.status_code})")
+        raise Refused(f"refuses access (status {response.status_code})")
     target = urlsplit(response.headers.get("Location", ""))
     if response.has_redirect_location and target.scheme not in ("", "http", "https"):
         raise NotServed("redirects to something that is no web address")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,16 @@ def load_tokenizer(folder: Path) -> Any:
     tokenizer.model_max_length = 10**9  # length is this project's business; silences a warning on whole rows
     tokenizer.truncation_side = "right"
     return tokenizer
+
+
+def tokenize(tokenizer: Any, texts: Sequence[str], max_length: int | None) -> list[list[int]]:
+    """Token ids of each text with the tokenizer's own special tokens, cut on the right to ``max_length``.
+
+    A text of which the tokenizer leaves nothing is read as one end-of-text token: every row has a state to pool.
+    """
+    options = {} if max_length is None else {"truncation": True, "max_length": max_length}
+    ids: list[list[int]] = tokenizer(list(texts), return_attention_mask=False, **options)["input_ids"]
+    return [row or [tokenizer.eos_token_id or 0] for row in ids]
 
 
 def read_config(folder: Path) -> dict[str, Any]:

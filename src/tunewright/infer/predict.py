@@ -13,6 +13,7 @@ import torch
 
 from tunewright.infer.batch import flatten, group_by_tokens, to_device
 from tunewright.infer.forward import run_trunk
+from tunewright.infer.load import tokenize
 from tunewright.infer.precision import precision
 from tunewright.types import Batch, Encoder, Floats, Ints, Tell, tell_nobody
 
@@ -41,13 +42,14 @@ def make_encoder(
     trunk: torch.nn.Module, tokenizer: Any, max_length: int, dtype: str = "fp32", tell: Tell = tell_nobody
 ) -> Encoder:
     """A function from texts to embeddings[N, H]: the mean of the last layer's states over the text's tokens."""
+    trunk.eval()
 
     def embed(batch: Batch) -> torch.Tensor:
         with precision(dtype, next(trunk.parameters()).device.type):
             return mean_states(trunk, batch)
 
     def encode(texts: Sequence[str]) -> Floats:
-        ids = tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]
+        ids = tokenize(tokenizer, texts, max_length)
         return _in_length_order(ids, trunk, embed, TOKENS_PER_BATCH, tell, "embedding with the base")
 
     return encode

@@ -32,11 +32,16 @@ def private_path(folder: Path) -> Path:
 
 
 def make_folders(folder: Path) -> None:
-    """Make ``folder`` and its missing parents durably. Raises OSError."""
+    """Make ``folder`` and its missing parents durably. Raises OSError.
+
+    The entry of the deepest folder that exists is synced, too: whoever made it may have been killed before that.
+    """
     missing = []
     while not folder.is_dir():
         missing.append(folder)
         folder = folder.parent
+    with suppress(PermissionError):  # a parent that may not be read is not one that we made
+        disk().sync_folder(folder.parent)
     for path in reversed(missing):
         with suppress(FileExistsError):
             disk().make_folder(path)

@@ -74,7 +74,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise corrupt(path, "the manifest is damaged", given=str(error)) from error
     if not is_sound:
-        raise corrupt(path, "the manifest does not match its own digest", given=str(manifest["digest"]))
+        raise corrupt(path, "the manifest does not match its own digest", given=str(manifest.get("digest")))
     if manifest["format"] != FORMAT:
         raise corrupt(path, "the manifest has another format", given=str(manifest["format"]), allowed=FORMAT)
     return manifest

@@ -121,6 +121,14 @@ def remove_run(parent: Path, run_id: str) -> int:
     return num_bytes
 
 
+def clear(folder: Path) -> None:
+    """Take a run's folder away, wherever it stands. Raises InputError for what is not one, MachineError."""
+    if not is_run(folder):
+        raise InputError("this is not the folder of a run", where=str(folder), hint="tunewright runs list")
+    with locked(folder / LOCK), durable.reported(folder):
+        durable.remove_atomically(folder)
+
+
 def find_run(parent: Path, run_id: str) -> Path:
     """The folder of the run ``id``. Raises InputError for an id with a path in it, or one that is not a run."""
     if not _ID.fullmatch(run_id):

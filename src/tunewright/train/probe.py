@@ -31,7 +31,7 @@ def probe_dtype(base: Base, device: str) -> Choice:
     if device != "cpu":
         return Choice("train.dtype", "fp32", f"bf16 is not probed on {device}")
     width = read_width(base.folder) or USUAL_WIDTH
-    fp32, bf16 = (_gemm_rate(width, dtype) for dtype in (torch.float32, torch.bfloat16))
+    fp32, bf16 = (gemm_rate(width, dtype) for dtype in (torch.float32, torch.bfloat16))
     ratio = bf16 / fp32
     reason = (
         f"measured {bf16:.0f} against {fp32:.0f} GFLOP/s in fp32 at this model's width ({width}): {ratio:.1f} times"
@@ -62,7 +62,7 @@ def _why(device: str) -> str:
     return "Apple GPU found" if device == "mps" else f"no GPU found; {torch.get_num_threads()} threads"
 
 
-def _gemm_rate(width: int, dtype: torch.dtype) -> float:
+def gemm_rate(width: int, dtype: torch.dtype) -> float:
     """GFLOP/s of [TOKENS, width] @ [width, 4 width], best of several calls."""
     left = torch.ones(TOKENS, width, dtype=dtype)
     right = torch.ones(width, 4 * width, dtype=dtype)

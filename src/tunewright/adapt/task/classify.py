@@ -22,6 +22,7 @@ import numpy as np
 from tunewright.adapt.recognise import looks_multilabel, recognise_classification
 from tunewright.config.base import ComponentConfig, Option
 from tunewright.errors import InputError
+from tunewright.infer.load import tokenize
 from tunewright.types import (
     Answer,
     Base,
@@ -178,13 +179,8 @@ class Classify:
         return texts
 
     def tokenize(self, rows: pa.Table, tokenizer: Any, max_length: int | None) -> list[list[int]]:
-        """Token ids of the texts with the tokenizer's own special tokens; cut on the right to ``max_length``.
-
-        A text of which the tokenizer leaves nothing is read as one end-of-text token: every row has a state to pool.
-        """
-        options = {} if max_length is None else {"truncation": True, "max_length": max_length}
-        ids: list[list[int]] = tokenizer(self.texts(rows), return_attention_mask=False, **options)["input_ids"]
-        return [row or [tokenizer.eos_token_id or 0] for row in ids]
+        """Token ids of the texts with the tokenizer's own special tokens; cut on the right to ``max_length``."""
+        return tokenize(tokenizer, self.texts(rows), max_length)
 
     def targets(self, rows: pa.Table) -> list[list[float]]:
         """``[index]`` for softmax, ``[0 or 1]`` for one sigmoid, a 0/1 vector over the labels for several."""

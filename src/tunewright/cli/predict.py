@@ -1,0 +1,72 @@
+"""``tunewright predict``: answer new texts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from tunewright.cli.render import Screen, print_json, show_table
+from tunewright.cli.run import AsJson
+from tunewright.errors import InputError
+
+
+def predict(
+    run: Annotated[str, Parameter(help="A run's folder or id.")],
+    *what: Annotated[str, Parameter(help="One file of rows, or sentences.")],
+    output: Annotated[
+        Path | None,
+        Parameter(name=["-o", "--output"], help="Where to write the answers (csv, tsv, jsonl, json, parquet)."),
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Classify the rows of a file, or sentences typed on the command line.
+
+    tunewright predict runs/movie-reviews-1a2b3c4d "a gripping film" "a waste of two hours"
+    tunewright predict runs/movie-reviews-1a2b3c4d new.csv -o answers.csv
+    """
+    if not what:
+        raise InputError(
+            "nothing to answer", where="tunewright predict", allowed="a file or sentences", hint='"a gripping film"'
+        )
+    file = Path(what[0]) if len(what) == 1 and (output is not None or Path(what[0]).is_file()) else None
+    if file is not None and output is None:
+        raise InputError(
+            "say where the answers go",
+            where="tunewright predict",
+            given=str(file),
+            allowed="-o FILE (csv, tsv, jsonl, json, parquet)",
+            hint=f"-o {file.stem}-answers.csv",
+        )
+    screen = Screen(silent=json)
+    screen.note("loading libraries (about ten seconds) ...")
+    from tunewright.answering import predict as answer
+    from tunewright.answering import predict_file
+
+    with screen.running() as watcher:
+        if file is not None and output is not None:
+            written = predict_file(run, file, output, tell=watcher.tell)
+        else:
+            answers = answer(run, what, tell=watcher.tell)
+    if file is not None:
+        if json:
+            print_json(written)
+        else:
+            screen.note(f"{written['rows']:,} rows answered ({written['unanswered']:,} without text): {written['out']}")
+        return
+    if json:
+        print_json([{"text": text, **prediction} for text, prediction in zip(what, answers, strict=True)])
+    else:
+        rows = [(_shown(p["label"]), _percent(p["confidence"]), text) for text, p in zip(what, answers, strict=True)]
+        show_table(("label", "confidence", "text"), rows, right=("confidence",))
+
+
+def _shown(label: object) -> str:
+    if isinstance(label, list):
+        return ", ".join(label) or "(none)"
+    return "(no text)" if label is None else str(label)
+
+
+def _percent(confidence: object) -> str:
+    return f"{confidence:.1%}" if isinstance(confidence, float) else ""

@@ -1,0 +1,184 @@
+"""What a person sees in the terminal: progress bars, choices with reasons, results, errors. The only place that prints."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from tunewright.errors import Interrupted, TunewrightError
+from tunewright.types import Choice
+
+if TYPE_CHECKING:
+    from tunewright.pipeline import Watcher
+
+REFRESH_SECONDS = 0.1
+COMMITTING = "training"
+"""While this label runs, Ctrl-C waits for a commit; everywhere else nothing is lost by stopping at once."""
+
+
+def show_error(error: TunewrightError) -> None:
+    """The four parts on standard error."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    style = "yellow" if isinstance(error, Interrupted) else "red"
+    name = "Stopped" if isinstance(error, Interrupted) else "Error"
+    console.print(Text.assemble((f"{name}: ", f"bold {style}"), str(error)))
+
+
+def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
+    """One JSON value on standard output and nothing else."""
+    print(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+class Screen:
+    """Progress and choices while a command runs; silent under ``--json``."""
+
+    def __init__(self, *, silent: bool) -> None:
+        """Standard error carries progress, so that standard output can be piped."""
+        self.silent = silent
+        self.console = Console(stderr=True, highlight=False)
+        self.progress = Progress(
+            SpinnerColumn(finished_text="✓"),
+            TextColumn("{task.description:<34}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=self.console,
+            disable=silent or not self.console.is_terminal,
+            refresh_per_second=1 / REFRESH_SECONDS,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._label = ""
+        self._drawn = 0.0
+        self._asked = False
+
+    @contextmanager
+    def running(self) -> Iterator[Watcher]:
+        """Draw while the block runs; the first Ctrl-C asks to stop, the second insists."""
+        from tunewright.pipeline import Watcher
+
+        before = signal.getsignal(signal.SIGINT)
+        before_term = signal.getsignal(signal.SIGTERM)
+        signal.signal(signal.SIGINT, self._interrupt)
+        signal.signal(signal.SIGTERM, self._interrupt)
+        try:
+            with self.progress:
+                yield Watcher(tell=self.tell, say=self.say, asked_to_stop=lambda: self._asked)
+                self._finish_all()
+        finally:
+            signal.signal(signal.SIGINT, before)
+            signal.signal(signal.SIGTERM, before_term)
+
+    def tell(self, label: str, done: float, total: float | None, note: str) -> None:
+        """Progress of one stretch of work; a new label finishes the one before."""
+        if self._asked and label != COMMITTING:
+            raise Interrupted("stopped on request; finished stages are kept", hint="the same command goes on from here")
+        now = time.monotonic()
+        if label == self._label and done != total and now - self._drawn < REFRESH_SECONDS:
+            return
+        self._drawn = now
+        if label != self._label:
+            self._finish_all()
+            self._label = label
+            if not self.silent and not self.console.is_terminal:
+                self.console.print(f"{label} ...")
+        if label not in self._tasks:
+            self._tasks[label] = self.progress.add_task(label, total=total, note=note)
+        self.progress.update(self._tasks[label], completed=done, total=total, note=note)
+
+    def say(self, choice: Choice) -> None:
+        """A choice that was made for the user, with its reason."""
+        if self.silent:
+            return
+        line = Text.assemble(
+            ("  · ", "dim"), (choice.path, "cyan"), " = ", (str(choice.value), "bold"), (f"  {choice.reason}", "dim")
+        )
+        self.console.print(line, soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """A plain line."""
+        if not self.silent:
+            self.console.print(text, soft_wrap=True)
+
+    def _finish_all(self) -> None:
+        for task in self.progress.tasks:
+            if not task.finished:
+                self.progress.update(task.id, total=max(1.0, task.completed), completed=max(1.0, task.completed))
+                self.progress.stop_task(task.id)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signal module's shape
+        if self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
+        if not self.silent:
+            self.console.print(
+                "[yellow]Stopping: this step is finished and committed first (Ctrl-C again to stop at once).[/]"
+            )
+
+
+def show_summary(result: Mapping[str, Any]) -> None:
+    """The end of a run: the verdict first, then what it was compared with, the diagnosis, and what to type next."""
+    from tunewright.report.terminal import summary
+
+    shown = summary(result, report=str(result.get("report", "")))
+    console = Console(highlight=False)
+    colours = {"good": "green", "bad": "red", "unsure": "yellow"}
+    if shown.outcome:
+        console.print(Text.assemble("\n", (shown.headline, f"bold {colours[shown.style]}")))
+        console.print(Text(shown.sentence), soft_wrap=True)
+    if shown.lines:
+        table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+        for column in ("", shown.metric, "difference", "95 % interval", "p"):
+            table.add_column(column, justify="left" if not column else "right")
+        for line in shown.lines:
+            name = f"{line.system} *" if line.required else line.system
+            table.add_row(name, line.score, Text(line.difference, colours[line.style]), line.interval, line.p)
+        console.print(table)
+        if any(line.required for line in shown.lines):
+            console.print(Text(f"* decides the verdict. Judged on {shown.judged}.", style="dim"))
+    if shown.cause:
+        console.print(
+            Text.assemble("\n", "Diagnosis: ", (shown.cause, "bold"), ". ", " ".join(shown.evidence)), soft_wrap=True
+        )
+    _show_ledger(console, result)
+    console.print(Text.assemble("Report: ", (shown.report, "bold")), soft_wrap=True)
+    for index, command in enumerate(shown.next_commands):
+        console.print(Text.assemble("Next:   " if index == 0 else "        ", (command, "cyan")), soft_wrap=True)
+
+
+def _show_ledger(console: Console, result: Mapping[str, Any]) -> None:
+    ledger = result.get("ledger")
+    if ledger:
+        counts = ", ".join(f"{ledger[name]:,} {name}" for name in ("used", "truncated", "duplicate", "rejected"))
+        console.print(Text(f"Rows:   {ledger['total']:,} in all: {counts}"), soft_wrap=True)
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
+    """A plain table on standard output."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*[str(cell) for cell in row])
+    Console(highlight=False).print(table)
+
+
+def bytes_in_words(count: float) -> str:
+    """1536 -> ``1.5 kB``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":  # noqa: PLR2004 - a thousand to the unit
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError

@@ -1,0 +1,43 @@
+"""``tunewright replay``: run again and compare."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from tunewright.cli.render import Screen, print_json, show_table
+from tunewright.cli.run import AsJson, Out
+from tunewright.errors import GateError
+
+
+def replay(
+    run: Annotated[str, Parameter(help="A run's folder or id.")], *, out: Out = None, json: AsJson = False
+) -> None:
+    """Run a run again from its own recipe, plan and data, and compare every weight.
+
+    tunewright replay runs/movie-reviews-1a2b3c4d
+    """
+    screen = Screen(silent=json)
+    screen.note("loading libraries (about ten seconds) ...")
+    from tunewright.replaying import replay as again
+
+    with screen.running() as watcher:
+        compared = again(run, out=out, watcher=watcher)
+    if json:
+        print_json(compared)
+    else:
+        rows = [
+            (name, "\n".join(value) if isinstance(value, list) else value)
+            for name, value in compared.items()
+            if value != []
+        ]
+        show_table(("", run), rows)
+    if not compared["within_tolerance"]:
+        raise GateError(
+            "the replay gave other weights",
+            where=compared["replay"],
+            given=f"largest difference {compared['largest_difference']:.3g}",
+            allowed=f"identical, or within {compared['tolerance']:g} on another machine",
+            hint="compare the versions and CPU features listed under `environment`",
+        )

@@ -1,0 +1,61 @@
+"""``tunewright run|prepare|train``: carry data along the road, as far as asked."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from tunewright.cli.render import Screen, print_json, show_summary
+from tunewright.errors import InputError
+
+Recipe = Annotated[str, Parameter(help="A recipe (.yaml), a data file, or asset:NAME.")]
+Out = Annotated[Path | None, Parameter(name="--out", help="The run's folder. Without it: a folder of `runs`.")]
+AsJson = Annotated[
+    bool, Parameter(name="--json", negative="", help="One JSON object on standard output, nothing else.")
+]
+
+
+def run(
+    recipe: Recipe, *overrides: Annotated[str, Parameter(help="key=value")], out: Out = None, json: AsJson = False
+) -> None:
+    """Carry a recipe or a data file to a tuned model, a verdict and a report.
+
+    tunewright run reviews.csv
+    tunewright run recipes/movie-reviews.yaml train.epochs=2
+    tunewright run asset:chinese-reviews --out runs/chinese
+    tunewright run reviews.csv data.columns.text=review data.columns.label=stars
+    """
+    travel(recipe, overrides, out=out, as_json=json, until="evaluate", verb="run")
+
+
+def travel(recipe: str, overrides: tuple[str, ...], *, out: Path | None, as_json: bool, until: Any, verb: str) -> None:
+    """Run the road and render what comes of it."""
+    check_overrides(overrides, verb)
+    screen = Screen(silent=as_json)
+    screen.note("loading libraries (about ten seconds) ...")
+    from tunewright import pipeline
+
+    with screen.running() as watcher:
+        result = pipeline.run(
+            recipe, out=out, overrides=overrides, until=until, watcher=watcher, command=["tunewright", *sys.argv[1:]]
+        )
+    if as_json:
+        print_json(result)
+    else:
+        show_summary(result)
+
+
+def check_overrides(overrides: tuple[str, ...], verb: str) -> None:
+    """Refuse a stray word before anything is loaded."""
+    for override in overrides:
+        if "=" not in override:
+            raise InputError(
+                "this is neither the recipe nor an option",
+                where=f"tunewright {verb}",
+                given=override,
+                allowed="key=value, such as train.lr=3e-5",
+                hint=f"tunewright {verb} --help",
+            )

@@ -1,0 +1,197 @@
+"""Where a tuned model meets its judges: what evaluate asks for, answered by the task, the data and the models.
+
+Everything here is composition: evaluate is handed callables and records, and never learns what a task or a model is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+
+from tunewright.evaluate.diagnose import Curves
+from tunewright.evaluate.evaluate import Evaluate, evaluate
+from tunewright.evaluate.score import choose_primary, fitting_metrics, metric_named, score
+from tunewright.evaluate.threshold import choose_thresholds
+from tunewright.infer.precision import precision
+from tunewright.infer.predict import make_encoder, predict_logits
+from tunewright.recipe import Recipe
+from tunewright.train import rows as embedding_rows
+from tunewright.train.batches import Examples, read_examples
+from tunewright.train.train import Fit, fit_quietly
+from tunewright.types import (
+    Answer,
+    Base,
+    Choice,
+    Dataset,
+    Encoded,
+    Encoder,
+    Floats,
+    Ints,
+    Label,
+    Labels,
+    Method,
+    Plan,
+    Report,
+    Tell,
+)
+
+CHEAP = ("accuracy", "macro_f1", "micro_f1", "log_loss", "subset_accuracy")
+"""Metrics that are followed during training, beside the declared one."""
+
+
+@dataclass
+class Bench:
+    """The tuned model with all that is needed to judge it. Splits are evaluated once and remembered."""
+
+    task: Any
+    dataset: Dataset
+    encoded: Encoded
+    base: Base
+    plan: Plan
+    recipe: Recipe
+    module: torch.nn.Module
+    tokenizer: Any
+    load_base: Callable[[], torch.nn.Module]
+    method: Method
+    tell: Tell
+    _answers: dict[str, Answer] = field(default_factory=dict)
+    _embeddings: dict[str, Floats] = field(default_factory=dict)
+
+    def answers(self, split: str) -> Answer:
+        """What the tuned model says about a split, in fp32."""
+        if split not in self._answers:
+            # the training rows only serve the diagnosis; what is judged is answered in fp32, as it will be served
+            dtype = str(self.plan["train.dtype"]) if split == "train" else "fp32"
+            with precision(dtype, "cpu"):
+                ids = read_examples(self.encoded, split).ids
+                logits = predict_logits(self.module, ids, tell=self.tell, label=f"answering the {split} rows")
+            self._answers[split] = self.task.decode(logits)
+        return self._answers[split]
+
+    def gold(self, split: str) -> Answer:
+        """The right answers of a split."""
+        right: Answer = self.task.gold(self.dataset.table(split))
+        return right
+
+    def texts(self, split: str) -> Sequence[str]:
+        """The texts of a split."""
+        texts: list[str] = self.task.texts(self.dataset.table(split))
+        return texts
+
+    def encoder(self) -> Encoder:
+        """The untouched base as an encoder; each text is embedded once. The base is loaded at the first call."""
+        encode: Encoder | None = None
+
+        def remembered(texts: Sequence[str]) -> Floats:
+            nonlocal encode
+            missing = [text for text in dict.fromkeys(texts) if text not in self._embeddings]
+            if missing:
+                if encode is None:
+                    dtype = str(self.plan["train.dtype"])
+                    encode = make_encoder(self.load_base(), self.tokenizer, self.encoded.max_length, dtype, self.tell)
+                self._embeddings.update(zip(missing, encode(missing), strict=True))
+            return np.stack([self._embeddings[text] for text in texts])
+
+        return remembered
+
+    def refit(self, train_rows: Ints, test_rows: Ints, repeat: int) -> Answer:
+        """A fresh model tuned on some of all rows (train, validation, test in this order), asked about others."""
+        module: Any = self.task.attach(self.base, self.recipe.seed + repeat)
+        occurring = embedding_rows.rows_that_occur(self.encoded, self.encoded.splits)
+        compaction = embedding_rows.compact(module.trunk, occurring)
+        rows = all_examples(self.encoded, compaction.remap if compaction else None)
+        fit = Fit(
+            trainable=self.method.wrap(module, self.task.objective()),
+            plan=self.plan,
+            config=self.recipe.train,
+            seed=self.recipe.seed + repeat,
+        )
+        fit_quietly(fit, rows.take(train_rows), self.tell, "tuning for out-of-fold answers")
+        logits = predict_logits(fit.trainable.module, rows.take(test_rows).ids)
+        answer: Answer = self.task.decode(logits)
+        return answer
+
+
+def all_examples(encoded: Encoded, remap: Ints | None) -> Examples:
+    """The examples of every split laid end to end."""
+    parts = [read_examples(encoded, split, remap) for split in encoded.splits]
+    return Examples(
+        [ids for part in parts for ids in part.ids],
+        torch.cat([part.targets for part in parts]),
+        np.concatenate([part.row_ids for part in parts]),
+    )
+
+
+def judge(bench: Bench, *, events: Sequence[Mapping[str, Any]], command: str) -> Report:
+    """The Report on a tuned model; ``events`` are those of its training, ``command`` the one that repeats the run."""
+    return evaluate(
+        bench.recipe.evaluate,
+        answers=bench.answers,
+        gold=bench.gold,
+        texts=bench.texts,
+        metrics=bench.task.metrics,
+        baselines=bench.task.baselines,
+        encoder=bench.encoder(),
+        refit=bench.refit,
+        curves=curves_of(events, declared_metric(bench.task, bench.dataset, bench.recipe.evaluate.metric)[1]),
+        command=command,
+        tell=bench.tell,
+    )
+
+
+def curves_of(events: Sequence[Mapping[str, Any]], higher_is_better: bool) -> Curves:
+    """The training's events as the plain sequences that the diagnosis reads."""
+    steps = [event for event in events if event["kind"] == "step"]
+    evaluations = [event for event in events if event["kind"] == "evaluation"]
+    return Curves(
+        train_loss=tuple(float(step["loss"]) for step in steps if step["loss"] is not None),
+        validation_metric=tuple(float(each["value"]) for each in evaluations if each["value"] is not None),
+        higher_is_better=higher_is_better,
+        epochs=float(steps[-1]["epoch"]) if steps else 0.0,
+        seconds_per_example=seconds_per_example(steps),
+    )
+
+
+def seconds_per_example(steps: Sequence[Mapping[str, Any]]) -> float:
+    """The median time of a step over its rows; evaluations and restarts between steps do not move a median."""
+    times = [datetime.fromisoformat(str(step["time"])) for step in steps]
+    gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(times)]
+    rates = [gap / max(1, int(step["num_examples"])) for gap, step in zip(gaps, steps[1:], strict=True)]
+    return float(np.median(rates)) if rates else 0.0
+
+
+def validation_score(
+    task: Any, dataset: Dataset, requested: str
+) -> tuple[Callable[[Floats], Mapping[str, float | None]], Choice, bool]:
+    """What is followed during training: a function from logits[N, C] to metrics, the declared metric, its direction."""
+    gold: Answer = task.gold(dataset.table("validation"))
+    declared, higher_is_better = declared_metric(task, dataset, requested)
+    names = fitting_metrics([str(declared.value), *CHEAP], gold)
+
+    def scored(logits: Floats) -> Mapping[str, float | None]:
+        return score(task.decode(logits), gold, names)
+
+    return scored, declared, higher_is_better
+
+
+def declared_metric(task: Any, dataset: Dataset, requested: str) -> tuple[Choice, bool]:
+    """The metric that decides, and whether higher is better."""
+    declared = choose_primary(requested, task.gold(dataset.table("train")))
+    return declared, bool(metric_named(str(declared.value)).higher_is_better)
+
+
+def decision_thresholds(
+    task: Any, dataset: Dataset, logits: Floats, metric: str, config: Evaluate.Config
+) -> dict[str, float]:
+    """The thresholds that the tuned model answers with, chosen on the validation rows."""
+    if config.thresholds == "off":
+        return {}
+    answer: Label | Labels = task.decode(logits)
+    chosen, _ = choose_thresholds(answer, task.gold(dataset.table("validation")), metric)
+    return chosen

@@ -1,0 +1,349 @@
+"""The table of contents: the stages in order, from a recipe to a verdict.
+
+    prepare ─▶ select ─▶ encode ─▶ adapt ─▶ train ─▶ evaluate ─▶ report
+
+Each stage leaves its result in the run's folder under the key of all that went into it. Re-issuing a command goes on where
+the last one stopped, and a run that differs only in its training takes the prepared data from its neighbour.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from tunewright import extensions, judging, result
+from tunewright.adapt import encode as encoding
+from tunewright.adapt.choose import choose_task
+from tunewright.adapt.save import load_model, save_model
+from tunewright.config.load import with_automatic
+from tunewright.config.write import to_yaml
+from tunewright.data.inputs import gather, survey
+from tunewright.data.prepare import dataset_key, open_dataset, prepare
+from tunewright.errors import InputError, Interrupted
+from tunewright.infer.load import load_tokenizer, load_trunk
+from tunewright.infer.predict import predict_logits
+from tunewright.model.select import select
+from tunewright.recipe import Recipe, Request, fillable, read_request, run_name
+from tunewright.report.config import Report as Shown
+from tunewright.report.render import render
+from tunewright.store.digest import digest_code, digest_json, sha256_file
+from tunewright.store.run import RunFolder
+from tunewright.train import rows as embedding_rows
+from tunewright.train.batches import read_examples
+from tunewright.train.train import Fit, Watch, make_plan, train
+from tunewright.types import Base, Checkpoint, Choice, Dataset, Encoded, Method, Plan, Report, Tell, tell_nobody
+
+Until = Literal["prepare", "train", "evaluate"]
+
+
+def say_nothing(choice: Choice) -> None:
+    """The ``say`` that drops every choice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """What a replay takes over from the original: the Plan's choices as JSON, and the fingerprint that the data must have."""
+
+    choices: Sequence[Mapping[str, Any]]
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class Watcher:
+    """Who looks on: progress, the choices made for the user, and whether somebody asked to stop."""
+
+    tell: Tell = tell_nobody
+    say: Callable[[Choice], None] = say_nothing
+    asked_to_stop: Callable[[], bool] = lambda: False
+
+
+def run(
+    what: object,
+    *,
+    out: str | Path | None = None,
+    runs: str | Path = "runs",
+    overrides: Sequence[str] = (),
+    until: Until = "evaluate",
+    watcher: Watcher | None = None,
+    command: Sequence[str] = (),
+    pinned: Pinned | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Carry data to a verdict: ``what`` is a recipe, a data file, or rows (list of dicts, DataFrame, Arrow table).
+
+    ``options`` are sections of the recipe (``train={"epochs": 2}``), ``overrides`` are ``key=value`` strings, ``out`` is the
+    run's folder (else a folder of ``runs`` named after the recipe and the digest of all that goes in). Returns what
+    ``result.json`` holds. Raises InputError (2), GateError (3), MachineError (1), Interrupted (130).
+    """
+    request = read_request(what, overrides, options)
+    road = Road(request, watcher or Watcher(), pinned)
+    road.recognise()
+    with road.open(out, Path(runs), until, command):
+        dataset = road.prepare()
+        base = road.select(dataset)
+        encoded = road.encode(dataset, base)
+        if until == "prepare":
+            return road.finish(dataset, base, encoded)
+        plan = road.plan(base, encoded)
+        checkpoint = road.train(dataset, base, encoded, plan)
+        if until == "train":
+            return road.finish(dataset, base, encoded, plan, checkpoint)
+        report = road.evaluate(dataset, base, encoded, plan)
+        return road.finish(dataset, base, encoded, plan, checkpoint, report)
+
+
+@dataclass
+class Road:
+    """One journey along the stages: what was asked, what was decided, where it is kept."""
+
+    request: Request
+    watcher: Watcher
+    pinned: Pinned | None = None
+    choices: list[Choice] = field(default_factory=list)
+    timings: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def recipe(self) -> Recipe:
+        """The validated recipe as it was given."""
+        return self.request.recipe
+
+    def recognise(self) -> None:
+        """Look at the data: which task it is for, and which column fills which field."""
+        with self._timed("recognise"):
+            inputs = gather(self.recipe.data, self.request.rows, self.watcher.tell)
+            profiles = survey(inputs, self.watcher.tell)
+            named = {field: str(column) for field, column in self.recipe.data.columns.items()}
+            self.task, chosen = choose_task(self.recipe.task, profiles, named)
+        self._decide(*chosen)
+
+    @contextmanager
+    def open(self, out: str | Path | None, runs: Path, until: Until, command: Sequence[str]) -> Iterator[None]:
+        """The run's folder, locked; named by the recipe's name and the digest of all that goes in."""
+        self.until = until
+        self.command = list(command) or ["tunewright", "run", self.request.given_as]
+        self.data_key = dataset_key(self.recipe.data, self.task, self.request.rows, self.watcher.tell)
+        asked = self.recipe.model_dump(mode="json", exclude={"name", "report"})
+        asked["data"] = None  # its content counts, not its path
+        identity = digest_json([asked, self.data_key])
+        self.id = f"{run_name(self.request)}-{identity[:8]}"
+        folder = Path(out) if out is not None else runs / self.id
+        self.runs = folder.absolute().parent
+        self.folder = RunFolder.open(folder, create=True, identity=identity, command=self.command)
+        with self.folder.lock():
+            self.events = self.folder.events()
+            yield
+
+    def prepare(self) -> Dataset:
+        """Sources -> Dataset."""
+        with self._timed("prepare"):
+            standing = self.folder.open_stage("data", self.data_key)
+            if standing is not None:
+                dataset = open_dataset(standing.folder)
+            else:
+                target = self.folder.stage("data")
+                dataset = prepare(self.recipe.data, self.task, target, rows=self.request.rows, tell=self.watcher.tell)
+        self._decide(*dataset.choices)
+        if self.pinned and self.pinned.data != dataset.fingerprint:
+            raise InputError(
+                "the data are not those of the original run",
+                where=", ".join(file.path for file in dataset.files),
+                given=dataset.fingerprint[:16],
+                allowed=self.pinned.data[:16],
+                hint="restore the files, or start a new run: tunewright run",
+            )
+        self.task = self.task.bind(dataset)
+        return dataset
+
+    def select(self, dataset: Dataset) -> Base:
+        """Dataset facts -> Base."""
+        with self._timed("select"):
+            base = select(
+                self.recipe.model, dataset.facts, base_run=self.recipe.base, runs=self.runs, tell=self.watcher.tell
+            )
+        if self.recipe.base is None and self.recipe.model.name == "auto":
+            self._decide(Choice("model.name", base.name, base.reason))
+        return base
+
+    def encode(self, dataset: Dataset, base: Base) -> Encoded:
+        """Dataset -> Encoded; closes the Ledger."""
+        with self._timed("encode"):
+            described = digest_json([self.recipe.task.as_json(), list(dataset.labels)])
+            key = encoding.encoding_key(self.recipe.encode, dataset, base, described)
+            standing = self.folder.open_stage("encoded", key)
+            if standing is not None:
+                encoded = encoding.open_encoded(standing)
+            else:
+                encoded = encoding.encode(
+                    self.recipe.encode,
+                    dataset=dataset,
+                    base=base,
+                    task=self.task,
+                    tokenizer=load_tokenizer(base.folder),
+                    target=self.folder.stage("encoded"),
+                    key=key,
+                    tell=self.watcher.tell,
+                )
+        self._decide(*encoded.choices)
+        return encoded
+
+    def plan(self, base: Base, encoded: Encoded) -> Plan:
+        """What the start-up probe decides, once for the run."""
+        saved = self.folder.read_json("plan.json")
+        if saved is not None:
+            plan = Plan(tuple(Choice(**choice) for choice in saved["choices"]))
+        else:
+            if self.pinned:
+                plan = Plan(tuple(Choice(**choice) for choice in self.pinned.choices))
+            else:
+                plan = make_plan(self.recipe.train, base, encoded.splits["train"])
+            self.folder.write_document("plan.json", {"choices": [asdict(choice) for choice in plan.choices]})
+        self._decide(*(choice for choice in plan.choices if choice.reason != "as asked"))
+        return plan
+
+    def train(self, dataset: Dataset, base: Base, encoded: Encoded, plan: Plan) -> Checkpoint:
+        """Encoded -> Checkpoint, and the tuned model in the ecosystem's format under ``model``."""
+        key = self._train_key(base, encoded, plan)
+        trained = self.folder.open_stage("model", key)
+        if trained is None:
+            with self._timed("train"):
+                self._train(dataset, base, encoded, plan, key)
+            trained = self.folder.open_stage("model", key)
+        assert trained is not None
+        facts: Any = trained.facts
+        return Checkpoint(folder=trained.folder, digest=trained.digest, **facts)
+
+    def _train(self, dataset: Dataset, base: Base, encoded: Encoded, plan: Plan, key: str) -> None:
+        self.watcher.tell("loading the model", 0, None, base.name)
+        module: Any = self.task.attach(base, self.recipe.seed)
+        compaction = embedding_rows.compact(module.trunk, embedding_rows.rows_that_occur(encoded, encoded.splits))
+        remap = compaction.remap if compaction else None
+        trainable = self._method().wrap(module, self.task.objective())
+        score, declared, higher_is_better = judging.validation_score(self.task, dataset, self.recipe.evaluate.metric)
+        self._decide(declared)
+        checkpoints = self.folder.checkpoints()
+        latest = checkpoints.latest()
+        self.events.rewind(latest.step if latest else 0)
+        validation = read_examples(encoded, "validation", remap)
+        watch = Watch(
+            validation=validation,
+            score=score,
+            metric=str(declared.value),
+            higher_is_better=higher_is_better,
+            checkpoints=checkpoints,
+            events=self.events,
+            asked_to_stop=self.watcher.asked_to_stop,
+            tell=self.watcher.tell,
+        )
+        fit = Fit(trainable=trainable, plan=plan, config=self.recipe.train, seed=self.recipe.seed)
+        checkpoint = train(fit, read_examples(encoded, "train", remap), watch)
+        self.events.flush()
+        if not checkpoint.stopped_because:
+            problem = "stopped on request; everything up to this step is kept"
+            raise Interrupted(problem, where=str(self.folder.folder), hint="the same command goes on from here")
+        thresholds = judging.decision_thresholds(
+            self.task, dataset, predict_logits(module, validation.ids), str(declared.value), self.recipe.evaluate
+        )
+        if compaction:
+            embedding_rows.expand(module.trunk, compaction)
+        tuned = self._method().fold(trainable).to("cpu")
+        card = {"max_length": encoded.max_length, "thresholds": thresholds, "step": checkpoint.step}
+        facts = {"step": checkpoint.step, "metric": checkpoint.metric, "stopped_because": checkpoint.stopped_because}
+        self.folder.commit_stage("model", key, lambda draft: save_model(draft, tuned, self.task, base, card), facts)
+
+    def evaluate(self, dataset: Dataset, base: Base, encoded: Encoded, plan: Plan) -> Report:
+        """Tuned model and Dataset -> Report with its verdict."""
+        with self._timed("evaluate"):
+            tuned = load_model(self.folder.stage("model"))
+            bench = judging.Bench(
+                task=self.task,
+                dataset=dataset,
+                encoded=encoded,
+                base=base,
+                plan=plan,
+                recipe=self.recipe,
+                module=tuned.module,
+                tokenizer=tuned.tokenizer,
+                load_base=lambda: load_trunk(base.folder),
+                method=self._method(),
+                tell=self.watcher.tell,
+            )
+            report = judging.judge(bench, events=self.events.read(), command=f"tunewright run {self.request.given_as}")
+        self._decide(*report.choices)
+        return report
+
+    def finish(
+        self,
+        dataset: Dataset,
+        base: Base,
+        encoded: Encoded,
+        plan: Plan | None = None,
+        checkpoint: Checkpoint | None = None,
+        report: Report | None = None,
+    ) -> dict[str, Any]:
+        """Write the filled recipe, ``result.json`` and the report; return what the JSON says."""
+        loaded = with_automatic(self.request.loaded, fillable(self.request.loaded, self.choices))
+        content: dict[str, Any] = {
+            "format": result.FORMAT,
+            "id": self.id,
+            "run": str(self.folder.folder),
+            "report": str(self.folder.document("report.html")),
+            "created": self.folder.created,
+            "command": shlex.join(self.command),
+            "task": loaded.config.task.name,
+            "method": loaded.config.method.name,
+            **result.model_part(base),
+            **result.data_part(dataset, encoded),
+            **result.config_part(loaded, self.choices),
+            **result.environment_part(),
+            "hashes": {"data": dataset.fingerprint, "encoded": encoded.fingerprint, "base": base.digest},
+            "timings": {**self.timings, "total": sum(self.timings.values())},
+            "peak_memory_bytes": result.peak_memory_bytes(),
+        }
+        if plan is not None and checkpoint is not None:
+            content |= result.training_part(plan, checkpoint, self.events.read(), self._chosen("evaluate.metric"))
+            content["hashes"]["weights"] = sha256_file(checkpoint.folder / "model.safetensors")
+        if report is not None:
+            shown = Shown(self.recipe.report)
+            content |= result.verdict_part(report, dataset, shown, self.task)
+            content["next_commands"] = self._next_commands()
+        content = result.plain(content)
+        self.folder.write_document("recipe.yaml", to_yaml(loaded))
+        self.folder.write_document("report.html", render(content))
+        self.folder.write_document("result.json", content)
+        return content
+
+    def _next_commands(self) -> list[str]:
+        folder = self.folder.folder
+        return [f"tunewright predict {folder} 'your text here'", f"tunewright predict {folder} FILE -o answers.csv"]
+
+    def _chosen(self, path: str) -> str:
+        return next((str(choice.value) for choice in self.choices if choice.path == path), "")
+
+    def _method(self) -> Method:
+        chosen = self.recipe.method
+        method: Method = extensions.load(chosen.family, chosen.name)(chosen.config)
+        return method
+
+    def _train_key(self, base: Base, encoded: Encoded, plan: Plan) -> str:
+        recipe = self.recipe
+        asked = [recipe.train.model_dump(mode="json"), recipe.method.as_json(), recipe.seed]
+        decided = [[choice.path, choice.value] for choice in plan.choices]
+        code = digest_code("tunewright.train", "tunewright.adapt", "tunewright.infer")
+        return digest_json([encoded.fingerprint, base.digest, asked, decided, code])
+
+    def _decide(self, *choices: Choice) -> None:
+        for choice in choices:
+            if choice.path not in {known.path for known in self.choices}:
+                self.choices.append(choice)
+                self.watcher.say(choice)
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        started = time.monotonic()
+        yield
+        self.timings[stage] = self.timings.get(stage, 0.0) + time.monotonic() - started
