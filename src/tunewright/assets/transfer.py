@@ -98,7 +98,8 @@ class Transfer:
         self._target, self._tell = target, tell
         self._held_bytes = 0
         self._hash = hashlib.sha256()
-        if target.exists():
+        self._is_taken_up = target.exists()
+        if self._is_taken_up:
             self._take_up()
 
     def __call__(self) -> None:
@@ -118,6 +119,10 @@ class Transfer:
         digest = self._hash.hexdigest()
         if wanted.sha256 and digest != wanted.sha256:
             self._target.unlink(missing_ok=True)
+            self._held_bytes, self._hash = 0, hashlib.sha256()
+            if self._is_taken_up:
+                self._is_taken_up = False
+                raise Passing("what an earlier process had fetched is damaged")
             raise OtherFile(f"has another file of that name, SHA-256 {digest}")
 
     def _take_up(self) -> None:

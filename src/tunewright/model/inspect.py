@@ -24,7 +24,7 @@ _MAX_HEADER_BYTES = 100_000_000
 _MAX_CONFIG_BYTES = 16 << 20
 _WEIGHTS_INDEX = "model.safetensors.index.json"
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".msgpack", ".h5")
-_TOKENIZER_FILES = (
+TOKENIZER_FILES = (
     "tokenizer.json",
     "vocab.txt",
     "vocab.json",
@@ -206,12 +206,12 @@ def _read_object(path: Path) -> dict[str, Any]:
 
 
 def _require_tokenizer(folder: Path) -> None:
-    if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         raise InputError(
             "the folder has no tokenizer",
             where=str(folder),
             given=", ".join(entry.name for entry in sorted(folder.iterdir())[:8]),
-            allowed="one of " + ", ".join(_TOKENIZER_FILES),
+            allowed="one of " + ", ".join(TOKENIZER_FILES),
             hint="copy the tokenizer files of the same model into the folder",
         )
 
@@ -304,7 +304,7 @@ def _custom_code_notes(config: Mapping[str, Any], folder: Path) -> tuple[str, ..
 
 def _digest(folder: Path, weights: list[Path], known: Mapping[str, str], tell: Tell) -> str:
     """Over names and contents of the configuration, the weights and the tokenizer files."""
-    tokenizer = (folder / name for name in (*_TOKENIZER_FILES, "merges.txt", "tokenizer_config.json"))
+    tokenizer = (folder / name for name in (*TOKENIZER_FILES, "merges.txt", "tokenizer_config.json"))
     files = [folder / "config.json", *weights, *(path for path in tokenizer if path.is_file())]
     hashes = {}
     for number, path in enumerate(files):
