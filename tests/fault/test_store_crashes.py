@@ -71,7 +71,6 @@ def check_filled(folder: Path, number: int) -> None:
 
 
 def save_artifacts(root: Path, tell: Tell) -> None:
-    recover_folder(root / "cache")
     standing = open_artifact(root / "cache" / "data")
     for number in range(1 if standing is None else int(standing.key.removeprefix("key ")), 4):
         tell("begin", number)
@@ -297,8 +296,9 @@ def test_killed_at_any_operation_then_resumed_then_cut_off(workload: Workload, s
     """What a killed process had not yet synced, the next one must not build upon unsynced."""
     num_operations = sum(isinstance(entry, Operation) for entry in record(workload, scratch / "0", RecordingDisk()))
     num_states = 0
-    for kill_at in range(1, num_operations + 1, 1 + num_operations // 50):
-        wrong, number = cut_after_kills(workload, [kill_at], scratch / str(kill_at), every=5)
+    kills = sorted({*range(1, 13), *range(1, num_operations + 1, 1 + num_operations // 80)})
+    for kill_at in kills:
+        wrong, number = cut_after_kills(workload, [kill_at], scratch / str(kill_at), every=6)
         assert wrong == []
         num_states += number
     assert num_states > num_operations
