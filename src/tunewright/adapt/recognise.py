@@ -70,11 +70,16 @@ def recognise_classification(profiles: Sequence[ColumnProfile]) -> Recognition |
     if not texts:
         return None
     text, text_confidence, text_reason = _choose(texts)
-    labels = _rate([profile for profile in profiles if profile is not text], _label_score, _LABEL_NAMES)
+    others = [profile for profile in profiles if profile is not text]
+    labels = _rate(others, _label_score, _LABEL_NAMES)
     if not labels:
         return None
     label, label_confidence, label_reason = _choose(labels)
     confidence = min(text_confidence, label_confidence)
+    bearers = [profile.name for profile in others if _name_strength(profile.name, _LABEL_NAMES) > 0.6]
+    if bearers and label.name not in bearers:
+        confidence = min(confidence, 0.4)
+        label_reason += f"; but {bearers[0]} has the name of a label column"
     pair = _pair(profiles)
     if pair is not None:
         confidence = min(confidence, 0.3)

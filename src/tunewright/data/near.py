@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tunewright.data.splits import mix
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -23,7 +25,6 @@ _GRAM = 5
 _NUM_BANDS, _BAND_ROWS = 16, 4
 _MAX_CHARACTERS = 2000
 _MAX_BUCKET = 50
-_PRIME = np.uint64((1 << 61) - 1)
 
 
 def find_near_pairs(texts: Sequence[str]) -> list[tuple[int, int]]:
@@ -35,13 +36,12 @@ def find_near_pairs(texts: Sequence[str]) -> list[tuple[int, int]]:
     usable = [number for number, text in enumerate(texts) if len(text) >= 4 * _GRAM]
     rng = np.random.default_rng(20260101)
     num_hashes = _NUM_BANDS * _BAND_ROWS
-    factors = rng.integers(1, 1 << 31, num_hashes, dtype=np.uint64)
-    offsets = rng.integers(0, 1 << 61, num_hashes, dtype=np.uint64)
+    seeds = rng.integers(0, 1 << 63, num_hashes, dtype=np.uint64)
     buckets: dict[tuple[int, bytes], list[int]] = defaultdict(list)
     grams: dict[int, NDArray[np.uint64]] = {}
     for number in usable:
         grams[number] = _grams(texts[number])
-        signature = ((grams[number][:, None] * factors + offsets) % _PRIME).min(axis=0).reshape(_NUM_BANDS, _BAND_ROWS)
+        signature = mix(grams[number][:, None] ^ seeds, 0).min(axis=0).reshape(_NUM_BANDS, _BAND_ROWS)
         for band in range(_NUM_BANDS):
             bucket = buckets[band, signature[band].tobytes()]
             if len(bucket) < _MAX_BUCKET:
@@ -59,14 +59,13 @@ def find_near_pairs(texts: Sequence[str]) -> list[tuple[int, int]]:
 
 
 def _grams(text: str) -> NDArray[np.uint64]:
-    """The set of 5-grams as distinct 29-bit hashes, sorted (29 bits, so that a product with 31 bits fits into 64)."""
+    """The set of 5-grams as distinct 64-bit hashes, sorted."""
     codes = np.frombuffer(text[:_MAX_CHARACTERS].encode("utf-32-le"), np.uint32).astype(np.uint64)
-    total = np.zeros(len(codes) - _GRAM + 1, np.uint64)
+    num_grams = len(codes) - _GRAM + 1
+    total = np.zeros(num_grams, np.uint64)
     for shift in range(_GRAM):
-        total = (total * np.uint64(1_000_003) + codes[shift : len(codes) - _GRAM + 1 + shift]) & np.uint64(
-            (1 << 40) - 1
-        )
-    return np.unique((total ^ (total >> np.uint64(17))) & np.uint64((1 << 29) - 1))
+        total = mix(total ^ codes[shift : shift + num_grams], 0)
+    return np.unique(total)
 
 
 def _jaccard(first: NDArray[np.uint64], second: NDArray[np.uint64]) -> float:
