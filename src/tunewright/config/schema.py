@@ -123,13 +123,13 @@ def _limits(schema: Schema) -> Schema:
 
 
 def _number(noun: str, schema: Schema) -> str:
-    limits = [f"{sign} {schema[key]:g}" for key, sign in _SIGNS.items() if key in schema]
+    limits = [f"{sign} {schema[key]}" for key, sign in _SIGNS.items() if key in schema]
     return f"{noun} {' and '.join(limits)}".strip()
 
 
 def _text(schema: Schema) -> str:
     words = ["a path" if schema.get("format") == "path" else "text"]
-    words += [f"like {schema['pattern']}"] if "pattern" in schema else []
+    words += [f"like `{schema['pattern']}`"] if "pattern" in schema else []
     words += [f"of at least {schema['minLength']} characters"] if "minLength" in schema else []
     words += [f"of at most {schema['maxLength']} characters"] if "maxLength" in schema else []
     return " ".join(words)

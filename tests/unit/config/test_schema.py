@@ -53,6 +53,7 @@ def test_an_extension_is_a_bare_name_or_a_mapping(root: Any) -> None:
 class Rules(ComponentConfig):
     share: float = Option(0.5, "", gt=0, lt=1)
     count: Annotated[int, Field(ge=1, le=9)] | Literal["auto"] = Option("auto", "")
+    seed: int = Option(0, "", ge=0, le=2**31 - 1)
     maybe: int | None = Option(None, "", ge=2)
     kind: Literal["a", "b"] = Option("a", "")
     exactly: Literal[3] = Option(3, "")
@@ -68,13 +69,14 @@ class Rules(ComponentConfig):
     [
         ("share", "a number > 0 and < 1"),
         ("count", "a whole number >= 1 and <= 9 or auto"),
+        ("seed", "a whole number >= 0 and <= 2147483647"),
         ("maybe", "a whole number >= 2 or null"),
         ("kind", "one of a, b"),
         ("exactly", "3"),
         ("flag", "true or false"),
         ("names", "names, each with a whole number"),
         ("some", "at least 1 in a list, each text"),
-        ("match", "text like ^run: of at most 9 characters"),
+        ("match", "text like `^run:` of at most 9 characters"),
         ("whatever", "any value"),
     ],
 )
