@@ -9,9 +9,9 @@ import os
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from tunewright.store.disk import Kind, LocalDisk, Operation
+from tunewright.store.disk import LocalDisk, Operation
 
-ALLOCATING: Collection[Kind] = ("mkdir", "create", "write", "link")
+ALLOCATING: Collection[str] = ("mkdir", "create", "write", "link")
 """The operations that a full disk refuses; renaming and removing still work there."""
 
 
@@ -59,7 +59,7 @@ class FailingDisk(LocalDisk):
     """
 
     def __init__(
-        self, fail_at: int, error: int, *, persistent: bool = False, kinds: Collection[Kind] | None = None
+        self, fail_at: int, error: int, *, persistent: bool = False, kinds: Collection[str] | None = None
     ) -> None:
         """Nothing has failed yet."""
         self.fail_at = fail_at
