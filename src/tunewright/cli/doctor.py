@@ -14,11 +14,7 @@ from tunewright.errors import GateError
 def doctor(
     recipe: Annotated[str | None, Parameter(help="A recipe or a data file to check.")] = None, *, json: AsJson = False
 ) -> None:
-    """Say what this machine can do and what would stop a run; nothing is changed.
-
-    tunewright doctor
-    tunewright doctor recipes/movie-reviews.yaml
-    """
+    """Say what this machine can do and what would stop a run; nothing is changed."""
     Screen(silent=json).note("loading libraries (about ten seconds) ...")
     from tunewright.doctor import examine
 

@@ -14,11 +14,7 @@ def evaluate(
     *overrides: Annotated[str, Parameter(help="key=value of the sections evaluate and report.")],
     json: AsJson = False,
 ) -> None:
-    """Judge the tuned model of a run again; nothing is trained unless the run had not finished training.
-
-    tunewright evaluate runs/movie-reviews-1a2b3c4d
-    tunewright evaluate runs/movie-reviews-1a2b3c4d report.rows=ids
-    """
+    """Judge the tuned model of a run again; nothing is trained unless the run had not finished training."""
     from tunewright.answering import locate_run
 
     folder = locate_run(run)

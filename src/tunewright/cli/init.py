@@ -20,11 +20,7 @@ def init(
     ),
     json: AsJson = False,
 ) -> None:
-    """Write a recipe for a data file: every option, with where its value comes from. An existing file is not touched.
-
-    tunewright init reviews.csv
-    tunewright init reviews.csv -o recipes/reviews.yaml
-    """
+    """Write a recipe for a data file: every option, with where its value comes from. An existing file is not touched."""
     if output.exists():
         raise InputError(
             "this file exists already",

@@ -21,11 +21,7 @@ def predict(
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Classify the rows of a file, or sentences typed on the command line.
-
-    tunewright predict runs/movie-reviews-1a2b3c4d "a gripping film" "a waste of two hours"
-    tunewright predict runs/movie-reviews-1a2b3c4d new.csv -o answers.csv
-    """
+    """Classify the rows of a file, or sentences typed on the command line."""
     if not what:
         raise InputError(
             "nothing to answer", where="tunewright predict", allowed="a file or sentences", hint='"a gripping film"'

@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from cyclopts import Parameter
-
-from tunewright.cli.run import AsJson, Out, Recipe, travel
+from tunewright.cli.run import AsJson, Out, Overrides, Recipe, travel
 
 
-def prepare(
-    recipe: Recipe, *overrides: Annotated[str, Parameter(help="key=value")], out: Out = None, json: AsJson = False
-) -> None:
-    """Only prepare and encode the data: splits, ledger, findings.
-
-    tunewright prepare reviews.csv
-    tunewright prepare recipe.yaml data.test=0.3
-    """
+def prepare(recipe: Recipe, /, *overrides: Overrides, out: Out = None, json: AsJson = False) -> None:
+    """Only prepare and encode the data: splits, ledger, findings."""
     travel(recipe, overrides, out=out, as_json=json, until="prepare", verb="prepare")

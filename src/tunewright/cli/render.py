@@ -169,7 +169,8 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, righ
     """A plain table on standard output."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        is_last = column == columns[-1]
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold", no_wrap=not is_last)
     for row in rows:
         table.add_row(*[str(cell) for cell in row])
     Console(highlight=False).print(table)

@@ -14,10 +14,7 @@ from tunewright.errors import GateError
 def replay(
     run: Annotated[str, Parameter(help="A run's folder or id.")], *, out: Out = None, json: AsJson = False
 ) -> None:
-    """Run a run again from its own recipe, plan and data, and compare every weight.
-
-    tunewright replay runs/movie-reviews-1a2b3c4d
-    """
+    """Run a run again from its own recipe, plan and data, and compare every weight."""
     screen = Screen(silent=json)
     screen.note("loading libraries (about ten seconds) ...")
     from tunewright.replaying import replay as again

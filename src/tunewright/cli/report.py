@@ -16,11 +16,7 @@ def report(
     rows: Annotated[Literal["none", "ids", "text"] | None, Parameter(help="What of the wrong rows is shown.")] = None,
     json: AsJson = False,
 ) -> None:
-    """Write a run's report again from its result.json, and say where it is. Rows can be hidden, never brought back.
-
-    tunewright report runs/movie-reviews-1a2b3c4d
-    tunewright report runs/movie-reviews-1a2b3c4d --rows none
-    """
+    """Write a run's report again from its result.json, and say where it is. Rows can be hidden, never brought back."""
     from tunewright.answering import locate_run
     from tunewright.cli.render import show_summary
     from tunewright.reporting import rewrite

@@ -12,22 +12,15 @@ from tunewright.cli.render import Screen, print_json, show_summary
 from tunewright.errors import InputError
 
 Recipe = Annotated[str, Parameter(help="A recipe (.yaml), a data file, or asset:NAME.")]
+Overrides = Annotated[str, Parameter(help="Options of the recipe as key=value, such as train.lr=3e-5 model=minilm-l6.")]
 Out = Annotated[Path | None, Parameter(name="--out", help="The run's folder. Without it: a folder of `runs`.")]
 AsJson = Annotated[
     bool, Parameter(name="--json", negative="", help="One JSON object on standard output, nothing else.")
 ]
 
 
-def run(
-    recipe: Recipe, *overrides: Annotated[str, Parameter(help="key=value")], out: Out = None, json: AsJson = False
-) -> None:
-    """Carry a recipe or a data file to a tuned model, a verdict and a report.
-
-    tunewright run reviews.csv
-    tunewright run recipes/movie-reviews.yaml train.epochs=2
-    tunewright run asset:chinese-reviews --out runs/chinese
-    tunewright run reviews.csv data.columns.text=review data.columns.label=stars
-    """
+def run(recipe: Recipe, /, *overrides: Overrides, out: Out = None, json: AsJson = False) -> None:
+    """Carry a recipe or a data file to a tuned model, a verdict and a report."""
     travel(recipe, overrides, out=out, as_json=json, until="evaluate", verb="run")
 
 

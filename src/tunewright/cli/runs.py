@@ -11,7 +11,14 @@ from tunewright.cli.render import bytes_in_words, print_json, show_table
 from tunewright.cli.run import AsJson
 from tunewright.store import runs as shelf
 
-app = App(name="runs", help="List, show, compare and remove runs.", help_format="plaintext")
+EXAMPLES = """Examples:
+  tunewright runs list
+  tunewright runs show movie-reviews-1a2b3c4d
+  tunewright runs compare movie-reviews-1a2b3c4d movie-reviews-5e6f7a8b
+  tunewright runs remove movie-reviews-1a2b3c4d
+"""
+
+app = App(name="runs", help="List, show, compare and remove runs.", help_format="plaintext", help_epilogue=EXAMPLES)
 
 Folder = Annotated[Path, Parameter(name="--runs", help="The folder that holds the runs.")]
 RunId = Annotated[str, Parameter(help="A run's id, as `runs list` shows it.")]
@@ -20,10 +27,7 @@ DEFAULT = Path("runs")
 
 @app.command(name="list")
 def list_(*, runs: Folder = DEFAULT, json: AsJson = False) -> None:
-    """Every run, the newest first, with its verdict and its size on disk.
-
-    tunewright runs list
-    """
+    """Every run, the newest first, with its verdict and its size on disk."""
     found = shelf.list_runs(runs)
     if json:
         print_json([_as_json(run) for run in found])
@@ -44,10 +48,7 @@ def list_(*, runs: Folder = DEFAULT, json: AsJson = False) -> None:
 
 @app.command
 def show(id: RunId, *, runs: Folder = DEFAULT, json: AsJson = False) -> None:  # noqa: A002 - the option's own name
-    """One run: what it holds, how large each part is, its checkpoints.
-
-    tunewright runs show movie-reviews-1a2b3c4d
-    """
+    """One run: what it holds, how large each part is, its checkpoints."""
     detail = shelf.show_run(runs, id)
     if json:
         print_json(
@@ -65,10 +66,7 @@ def show(id: RunId, *, runs: Folder = DEFAULT, json: AsJson = False) -> None:  #
 
 @app.command
 def compare(*ids: RunId, runs: Folder = DEFAULT, json: AsJson = False) -> None:
-    """Runs side by side: their metrics, and the settings in which they differ.
-
-    tunewright runs compare movie-reviews-1a2b3c4d movie-reviews-5e6f7a8b
-    """
+    """Runs side by side: their metrics, and the settings in which they differ."""
     found = shelf.compare_runs(runs, ids)
     if json:
         both = {"metrics": found.metrics, "settings": found.settings}
@@ -84,10 +82,7 @@ def compare(*ids: RunId, runs: Folder = DEFAULT, json: AsJson = False) -> None:
 
 @app.command
 def remove(*ids: RunId, runs: Folder = DEFAULT, json: AsJson = False) -> None:
-    """Remove runs. Parts that another run shares stay with that run.
-
-    tunewright runs remove movie-reviews-1a2b3c4d
-    """
+    """Remove runs. Parts that another run shares stay with that run."""
     freed = {id_: shelf.remove_run(runs, id_) for id_ in ids}
     if json:
         print_json({"removed": freed})
