@@ -81,3 +81,9 @@ class Node:
                 yield from part.leaves(path)
             else:
                 yield path, part
+
+
+def in_order(pairs: Sequence[tuple[str, Node]], first: Sequence[str]) -> list[tuple[str, Node]]:
+    """The entries named in ``first`` in that order, then the others as they come (JSON files are sorted by key)."""
+    rank = {name: index for index, name in enumerate(first)}
+    return sorted(pairs, key=lambda pair: rank.get(pair[0], len(rank)))

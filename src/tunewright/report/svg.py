@@ -39,6 +39,14 @@ class Axis:
         return f"{round(self.share(value), 2):g}%"
 
 
+def trimmed(found: Axis, values: Iterable[float], margin: float = 0.04) -> Axis:
+    """The axis cut to the values and a margin (a share of their range) on both sides; it need not end on a tick."""
+    known = list(values)
+    room = margin * (max(known) - min(known))
+    low, high = min(known) - room, max(known) + room
+    return Axis(low, high, tuple(tick for tick in found.ticks if low <= tick[0] <= high), found.upward)
+
+
 def axis(values: Iterable[float], *, target: int = 4, zero: bool = False, upward: bool = False) -> Axis:
     """An axis over the values with about ``target`` intervals, steps of 1, 2 or 5 times a power of ten, ends on a tick."""
     known = [value for value in values if math.isfinite(value)] or [0.0, 1.0]

@@ -8,6 +8,7 @@ import copy
 import hashlib
 import html as html_library
 import itertools
+import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -162,12 +163,12 @@ def test_ledger_that_does_not_add_up_is_said(result: Result) -> None:
 
 
 def test_forest_draws_each_interval_where_it_belongs(result: Result) -> None:
-    """On a scale from -0.2 to 0.4 a difference of 0.1 lies in the middle, zero at a third."""
+    """On a scale from -0.12 to 0.42 a difference of 0.15 lies in the middle, zero at two ninths."""
     result["verdict"]["comparisons"] = [
         {
             "against": "a",
             "metric": "accuracy",
-            "difference": 0.1,
+            "difference": 0.15,
             "interval": [0.1, 0.4],
             "p_holm": 0.01,
             "required": True,
@@ -184,14 +185,26 @@ def test_forest_draws_each_interval_where_it_belongs(result: Result) -> None:
     table = render(result).partition('class="forest"')[2].partition("</table>")[0]
     rows = re.findall(r"<tr.*?</tr>", table.partition("<tbody")[2])
     assert 'cx="50%"' in rows[0]
-    assert 'x1="50%" x2="100%"' in rows[0]
+    assert 'x1="40.74%" x2="96.3%"' in rows[0]
     assert 'class="zero"' in rows[0]
-    assert 'x1="33.33%" x2="33.33%"' in rows[0]
+    assert 'x1="22.22%" x2="22.22%"' in rows[0]
     assert "decides" in rows[0]
     assert "filled" in rows[0]
-    assert 'cx="16.67%"' in rows[1]
+    assert 'cx="3.7%"' in rows[1]
     assert "hollow" in rows[1]
     assert "decides" not in rows[1]
+
+
+def test_order_is_that_of_the_work_also_where_the_file_is_sorted_by_key(result: Result) -> None:
+    page = Page(render(json.loads(json.dumps(result, sort_keys=True))))
+    for after, order in (
+        ("What the numbers are", ["Accuracy", "F1, macro", "ROC area", "PR area", "MCC", "Log loss", "ECE"]),
+        ("The data", ["Rows, train", "Rows, validation", "Rows, test"]),
+        ("Stage", ["prepare", "fetch", "encode", "train", "evaluate", "report", "total"]),
+    ):
+        start = page.texts.index(after)
+        places = [page.texts.index(name, start) for name in order]
+        assert places == sorted(places)
 
 
 def test_interval_far_beyond_the_deciding_ones_becomes_an_arrow(results: dict[str, Result]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tunewright.report.blocks import bullets, code, facts, fold, paragraph, part, section, share_bar, table
 from tunewright.report.markup import Markup, datum, element, join
-from tunewright.report.node import Node
+from tunewright.report.node import Node, in_order
 from tunewright.report.privacy import Policy
 from tunewright.report.svg import Axis, axis, bar, figure, plot, strip
 from tunewright.report.wording import counted, large, percent, size, whole
@@ -39,7 +39,7 @@ def data(result: Node, policy: Policy) -> Markup:
 
 
 def _overview(found: Node) -> Markup | None:
-    splits = [(name, node.count()) for name, node in found["splits"].pairs()]
+    splits = [(name, node.count()) for name, node in in_order(found["splits"].pairs(), SPLITS)]
     known = found["facts"]
     mean, long = known["mean_characters"].number(), known["p99_characters"].number()
     scripts = sorted(

@@ -40,6 +40,8 @@ def _measures(result: Node) -> Markup | None:
     pairs = [(name, measure) for name, measure in result["metrics"].pairs() if measure["value"].number() is not None]
     if not pairs:
         return None
+    names = _in_order([name for name, _ in pairs], result["verdict"]["metric"].text())
+    pairs.sort(key=lambda pair: names.index(pair[0]))
     axis = unit_axis()
     rows = []
     for name, measure in pairs:
@@ -86,8 +88,8 @@ def _systems(result: Node) -> list[Markup | None]:
         return []
     names = list(dict.fromkeys(name for _, scores in systems for name, _ in scores.pairs()))
     primary = result["verdict"]["metric"].text()
-    first = [name for name in dict.fromkeys((primary, *FIRST_METRICS)) if name in names]
-    few = (first + [name for name in names if name not in first])[:NUM_COLUMNS]
+    names = _in_order(names, primary)
+    few = names[:NUM_COLUMNS]
     judged = "out-of-fold rows" if result["judged_on"].text() == "out-of-fold" else "test rows"
     parts: list[Markup | None] = [
         paragraph(f"Every system answered the same {judged}. The best value of a column is set bold."),
@@ -107,6 +109,12 @@ def _systems(result: Node) -> list[Markup | None]:
             )
         )
     return parts
+
+
+def _in_order(names: Sequence[str], primary: str) -> list[str]:
+    """The metric that decides first, then the ones that most people look for, then the others as they come."""
+    first = [name for name in dict.fromkeys((primary, *FIRST_METRICS)) if name in names]
+    return first + [name for name in names if name not in first]
 
 
 def _grid(caption: str, systems: Sequence[tuple[str, Node]], names: Sequence[str], primary: str) -> Markup:

@@ -20,9 +20,10 @@ from tunewright.report.blocks import (
     table,
 )
 from tunewright.report.markup import Markup, datum, element, join
-from tunewright.report.node import Node
+from tunewright.report.node import Node, in_order
 from tunewright.report.wording import duration, large, size, whole
 
+STAGES = ("recognise", "prepare", "select", "fetch", "encode", "adapt", "train", "evaluate", "report")
 LICENCE_UNKNOWN = "not stated"
 
 
@@ -112,7 +113,7 @@ def machine(result: Node) -> Markup:
     return section(
         "machine",
         "Time, machine, hashes",
-        part("Time", _timings(result["timings"].pairs())),
+        part("Time", _timings(in_order(result["timings"].pairs(), STAGES))),
         part("Machine", facts(entries) or None),
         fold("Versions of packages", table("Versions", ["Package", "Version"], packages)) if packages else None,
         fold("Hashes of everything that went in", table("Hashes", ["Of", "SHA-256"], hashes, class_="hashes"))

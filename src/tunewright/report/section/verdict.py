@@ -7,7 +7,7 @@ import math
 from tunewright.report.blocks import bullets, command, facts, paragraph, section
 from tunewright.report.markup import Markup, datum, element, join
 from tunewright.report.node import Node
-from tunewright.report.svg import Axis, axis, bar, dot, rule_x, segment, strip, text
+from tunewright.report.svg import Axis, axis, bar, dot, rule_x, segment, strip, text, trimmed
 from tunewright.report.wording import (
     counted,
     decimal,
@@ -151,7 +151,8 @@ def _scale(comparisons: list[Node]) -> Axis:
     deciding = [value for one in comparisons if one["required"].value is True for value in reach(one)]
     everything = [value for one in comparisons for value in reach(one)]
     limit = MOST_TIMES_REQUIRED * max(map(abs, deciding)) if any(deciding) else math.inf
-    return axis((value for value in everything if abs(value) <= limit), target=4, zero=True)
+    shown = [0.0, *(value for value in everything if abs(value) <= limit)]
+    return trimmed(axis(shown, target=4), shown) if any(shown) else axis(shown)
 
 
 def _scale_marks(x: Axis) -> Markup:
@@ -168,7 +169,7 @@ def _scale_marks(x: Axis) -> Markup:
 
 
 def _digits(x: Axis) -> int:
-    step = x.ticks[1][0] - x.ticks[0][0]
+    step = x.ticks[1][0] - x.ticks[0][0] if len(x.ticks) > 1 else 0.01
     return max(0, min(4, -math.floor(math.log10(step) + 1e-9)))
 
 
