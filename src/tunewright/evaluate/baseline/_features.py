@@ -42,7 +42,7 @@ class NgramCounter:
         self.by_characters = is_unsegmented(texts)
         self._counter = CountVectorizer(
             preprocessor=normalise,
-            token_pattern=WORD,
+            token_pattern=None if self.by_characters else WORD,
             analyzer="char" if self.by_characters else "word",
             ngram_range=self._characters if self.by_characters else self._words,
             min_df=2 if len(texts) > MANY_TEXTS else 1,

@@ -1,0 +1,121 @@
+"""Every file in ``evaluate/baseline`` is a Baseline: it learns one label or several, English or Chinese, the same way twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tunewright import extensions
+from tunewright.config.base import ComponentConfig
+from tunewright.types import Answer, Encoder, Floats, Label, Labels
+
+NAMES = extensions.names("evaluate.baseline")
+LEARNING = tuple(name for name in NAMES if name != "majority")
+ENGLISH = (("awful", "boring", "waste"), ("superb", "moving", "joy"), ("chair", "table", "lamp"))
+CHINESE = (("难看", "失望", "浪费"), ("精彩", "感动", "喜欢"), ("桌子", "椅子", "台灯"))
+
+
+def encode(texts: Sequence[str]) -> Floats:
+    """Stands in for a frozen base: which of the telling words a text holds, and how long it is."""
+    words = [word for group in (*ENGLISH, *CHINESE) for word in group]
+    return np.array([[float(word in text) for word in words] + [len(text) / 50] for text in texts])
+
+
+def corpus(words: Sequence[Sequence[str]], num_rows: int, seed: int, num_labels: int) -> tuple[list[str], Label]:
+    rng = np.random.default_rng(seed)
+    chosen = np.arange(num_rows) % num_labels
+    joint = " " if words is ENGLISH else ""
+    filler = ("the", "film", "was", "it", "and") if words is ENGLISH else ("这", "本", "书", "我", "们", "了")
+    texts = [
+        joint.join([*rng.choice(filler, 6), *rng.choice(words[int(label)], 2), f"{row}"])
+        for row, label in enumerate(chosen)
+    ]
+    return texts, Label(("a", "b", "c")[:num_labels], chosen.astype(np.int64))
+
+
+def several(num_rows: int, seed: int) -> tuple[list[str], Labels]:
+    rng = np.random.default_rng(seed)
+    chosen = rng.random((num_rows, 3)) < 0.4
+    texts = [
+        " ".join(["a", "thing", *(rng.choice(ENGLISH[int(label)]) for label in np.flatnonzero(row)), f"{number}"])
+        for number, row in enumerate(chosen)
+    ]
+    return texts, Labels(("a", "b", "c"), chosen)
+
+
+def learn(name: str, texts: Sequence[str], gold: Answer, encoder: Encoder = encode) -> Any:
+    baseline: Any = extensions.load("evaluate.baseline", name)
+    made = baseline(seed=3)
+    made.fit(texts, gold, encoder)
+    return made
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_says_what_it_is_and_owns_its_options(name: str) -> None:
+    found: Any = extensions.load("evaluate.baseline", name)
+    assert found.title
+    assert issubclass(found.Config, ComponentConfig)
+    assert all(field.description for field in found.Config.model_fields.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("num_labels", [2, 3])
+@pytest.mark.parametrize("words", [ENGLISH, CHINESE], ids=["english", "chinese"])
+def test_it_learns_one_label_per_row(name: str, num_labels: int, words: Sequence[Sequence[str]]) -> None:
+    texts, gold = corpus(words, 120, 0, num_labels)
+    other, truth = corpus(words, 60, 1, num_labels)
+    answer = learn(name, texts, gold).predict(other, encode)
+    assert isinstance(answer, Label)
+    assert answer.names == gold.names
+    assert answer.chosen.shape == (60,)
+    assert answer.probabilities is not None
+    assert answer.probabilities.sum(axis=1) == pytest.approx(np.ones(60))
+    assert np.array_equal(answer.probabilities.argmax(axis=1), answer.chosen)
+    accuracy = (answer.chosen == truth.chosen).mean()
+    assert accuracy > 0.95 if name in LEARNING else accuracy == pytest.approx(1 / num_labels)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_learns_several_labels_per_row(name: str) -> None:
+    texts, gold = several(200, 0)
+    other, truth = several(80, 1)
+    answer = learn(name, texts, gold).predict(other, encode)
+    assert isinstance(answer, Labels)
+    assert answer.chosen.shape == (80, 3)
+    assert answer.probabilities is not None
+    assert ((answer.probabilities >= 0) & (answer.probabilities <= 1)).all()
+    if name in LEARNING:
+        assert (answer.chosen == truth.chosen).mean() > 0.9
+        assert np.array_equal(answer.probabilities >= 0.5, answer.chosen)
+    else:
+        assert len(np.unique(answer.chosen, axis=0)) == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_seed_gives_the_same_answers(name: str) -> None:
+    texts, gold = corpus(ENGLISH, 90, 0, 3)
+    first, second = (learn(name, texts, gold).predict(texts, encode).probabilities for _ in range(2))
+    assert np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_label_without_training_rows_is_no_obstacle(name: str) -> None:
+    texts, gold = corpus(ENGLISH, 60, 0, 2)
+    answer = learn(name, texts, Label(("a", "b", "never"), gold.chosen)).predict(texts, encode)
+    assert answer.probabilities is not None
+    assert answer.probabilities.shape == (60, 3)
+    assert np.isfinite(answer.probabilities).all()
+    assert not (answer.chosen == 2).any()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("texts", [["one"], ["a", "b", "c"], ["   ", "\t", "!"], ["same"] * 4])
+def test_hardly_any_text_is_no_obstacle(name: str, texts: list[str]) -> None:
+    """One row, one label, blank texts, equal texts."""
+    answer = learn(name, texts, Label(("a", "b"), np.zeros(len(texts), dtype=np.int64))).predict(["new", ""], encode)
+    assert answer.probabilities is not None
+    assert np.isfinite(answer.probabilities).all()
+    assert answer.chosen.tolist() == [0, 0]
