@@ -6,6 +6,7 @@ An archive with a link, a device, an absolute or climbing name, or two entries o
 
 from __future__ import annotations
 
+import errno
 import gzip
 import re
 import stat
@@ -25,7 +26,6 @@ _CHUNK_BYTES = 1 << 20
 _DAMAGE = (
     zipfile.BadZipFile,
     tarfile.TarError,
-    gzip.BadGzipFile,
     zlib.error,
     struct.error,
     EOFError,
@@ -69,7 +69,9 @@ def extract(
             for name, stream in members:
                 if any(matcher.fullmatch(name) for matcher in matchers):
                     written[name] = guard.write(stream, place(guard.base_name(name)))
-    except _DAMAGE as error:
+    except (*_DAMAGE, OSError) as error:
+        if isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile) and error.errno != errno.EINVAL:
+            raise
         raise CorruptError("not a readable archive", where=str(archive), given=error) from error
     found: dict[str, Path] = {}
     for pattern, matcher in zip(patterns, matchers, strict=True):
@@ -164,10 +166,9 @@ def _zip_members(archive: Path, guard: _Guard) -> Iterator[Iterator[tuple[str, R
 @contextmanager
 def _tar_members(archive: Path, guard: _Guard) -> Iterator[Iterator[tuple[str, Readable]]]:
     # Streaming mode reads every byte through the meter, headers included, and never seeks.
-    with (
-        gzip.open(archive) as unpacked,
-        tarfile.open(fileobj=cast("IO[bytes]", _Metered(unpacked, guard)), mode="r|") as opened,
-    ):
+    with gzip.open(archive) as unpacked:
+        metered = _Metered(unpacked, guard)
+        opened = tarfile.open(fileobj=cast("IO[bytes]", metered), mode="r|")
 
         def members() -> Iterator[tuple[str, Readable]]:
             for entry in opened:
@@ -178,5 +179,8 @@ def _tar_members(archive: Path, guard: _Guard) -> Iterator[Iterator[tuple[str, R
                 if stream is None:
                     raise guard.refuse("holds a link or a device", entry.name)
                 yield entry.name, stream
+            while metered.read(_CHUNK_BYTES):  # the checksum stands behind the padding
+                pass
 
-        yield members()
+        with opened:
+            yield members()

@@ -115,7 +115,7 @@ def _open_session(settings: IndexSettings) -> Any:
     import httpx2
     from unearth.fetchers.sync import PyPIClient
 
-    trusting = ssl.create_default_context()
+    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     trusting.check_hostname = False
     trusting.verify_mode = ssl.CERT_NONE
     verify: ssl.SSLContext | bool = True

@@ -90,6 +90,6 @@ def _in_variables(variables: Mapping[str, str]) -> dict[str, str]:
 
 def _seconds(value: str) -> float:
     try:
-        return min(max(float(value), 1.0), 600.0)
+        return min(max(1.0, float(value)), 600.0)
     except ValueError:
         return IndexSettings().timeout_seconds

@@ -136,11 +136,14 @@ class Transfer:
     def _receive(self, response: httpx2.Response) -> None:
         if response.status_code not in (200, 206):
             raise NotServed(f"answers with status {response.status_code}")
+        total = self._wanted.num_bytes
         if response.status_code == 200:
             self._held_bytes, self._hash = 0, hashlib.sha256()
-        total = self._wanted.num_bytes
+            announced = response.headers.get("Content-Length", str(total))
+            if announced != str(total):
+                raise OtherFile(f"has another file of that name, {announced} bytes long")
         with self._target.open("ab" if self._held_bytes else "wb") as file:
-            for chunk in response.iter_bytes(_CHUNK_BYTES):
+            for chunk in response.iter_bytes():  # of any size: a fixed one would lose what came before a break
                 if self._held_bytes + len(chunk) > total:
                     raise OtherFile(f"has another file of that name, longer than {total:,} bytes")
                 file.write(chunk)
