@@ -12,9 +12,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tunewright.answering import predict, predict_file
     from tunewright.doctor import examine
     from tunewright.pipeline import run
-    from tunewright.answering import predict, predict_file
     from tunewright.replaying import replay
 
 __all__ = ["examine", "predict", "predict_file", "replay", "run"]

@@ -31,8 +31,9 @@ from tunewright.model.select import select
 from tunewright.recipe import Recipe, Request, fillable, read_request, run_name
 from tunewright.report.config import Report as Shown
 from tunewright.report.render import render
+from tunewright.store.artifact import open_artifact
 from tunewright.store.digest import digest_code, digest_json, sha256_file
-from tunewright.store.run import RunFolder
+from tunewright.store.run import RESULT, RunFolder
 from tunewright.train import rows as embedding_rows
 from tunewright.train.batches import read_examples
 from tunewright.train.train import Fit, Watch, make_plan, train
@@ -83,7 +84,9 @@ def run(
     request = read_request(what, overrides, options)
     road = Road(request, watcher or Watcher(), pinned)
     road.recognise()
-    with road.open(out, Path(runs), until, command):
+    with road.open(out, Path(runs), command):
+        if (finished := road.finished(until)) is not None:
+            return finished
         dataset = road.prepare()
         base = road.select(dataset)
         encoded = road.encode(dataset, base)
@@ -93,6 +96,21 @@ def run(
         checkpoint = road.train(dataset, base, encoded, plan)
         if until == "train":
             return road.finish(dataset, base, encoded, plan, checkpoint)
+        report = road.evaluate(dataset, base, encoded, plan)
+        return road.finish(dataset, base, encoded, plan, checkpoint, report)
+
+
+def judge_again(
+    folder: Path, *, overrides: Sequence[str] = (), watcher: Watcher | None = None, command: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Judge the tuned model of a finished run again, with other options of ``evaluate`` and ``report``.
+
+    Raises InputError where the run has no tuned model yet.
+    """
+    road = Road(read_request(folder / "recipe.yaml", overrides, {}), watcher or Watcher())
+    with road.reopen(folder, command):
+        dataset, encoded, plan, checkpoint = road.trained()
+        base = road.select(dataset)
         report = road.evaluate(dataset, base, encoded, plan)
         return road.finish(dataset, base, encoded, plan, checkpoint, report)
 
@@ -122,21 +140,59 @@ class Road:
         self._decide(*chosen)
 
     @contextmanager
-    def open(self, out: str | Path | None, runs: Path, until: Until, command: Sequence[str]) -> Iterator[None]:
+    def open(self, out: str | Path | None, runs: Path, command: Sequence[str]) -> Iterator[None]:
         """The run's folder, locked; named by the recipe's name and the digest of all that goes in."""
-        self.until = until
         self.command = list(command) or ["tunewright", "run", self.request.given_as]
         self.data_key = dataset_key(self.recipe.data, self.task, self.request.rows, self.watcher.tell)
         asked = self.recipe.model_dump(mode="json", exclude={"name", "report"})
         asked["data"] = None  # its content counts, not its path
         identity = digest_json([asked, self.data_key])
-        self.id = f"{run_name(self.request)}-{identity[:8]}"
-        folder = Path(out) if out is not None else runs / self.id
-        self.runs = folder.absolute().parent
+        folder = Path(out) if out is not None else runs / f"{run_name(self.request)}-{identity[:8]}"
         self.folder = RunFolder.open(folder, create=True, identity=identity, command=self.command)
-        with self.folder.lock():
-            self.events = self.folder.events()
+        with self._held(self.folder):
             yield
+
+    @contextmanager
+    def reopen(self, folder: Path, command: Sequence[str]) -> Iterator[None]:
+        """The folder of an earlier run, locked, with the task that it decided on."""
+        self.command = list(command) or ["tunewright", "evaluate", str(folder)]
+        self.folder = RunFolder.open(folder)
+        self.task = extensions.load("adapt.task", self.recipe.task.name)(self.recipe.task.config)
+        with self._held(self.folder):
+            yield
+
+    @contextmanager
+    def _held(self, folder: RunFolder) -> Iterator[None]:
+        self.runs = folder.folder.absolute().parent
+        self.events = folder.events()
+        with folder.lock():
+            yield
+
+    def finished(self, until: Until) -> dict[str, Any] | None:
+        """The result of a run that has come this far before, by the same code and with the same report options."""
+        content = self.folder.read_json(RESULT)
+        if content is None or content.get("key") != self._result_key(until):
+            return None
+        self.watcher.say(Choice("run", str(self.folder.folder), "finished before; nothing to do"))
+        return content
+
+    def trained(self) -> tuple[Dataset, Encoded, Plan, Checkpoint]:
+        """What an earlier run left on the road up to its tuned model."""
+        stages = {name: open_artifact(self.folder.stage(name)) for name in ("data", "encoded", "model")}
+        plan = self.folder.read_json("plan.json")
+        data, encoded, model = (stages[name] for name in ("data", "encoded", "model"))
+        if data is None or encoded is None or model is None or plan is None:
+            raise InputError(
+                "this run has no tuned model yet",
+                where=str(self.folder.folder),
+                allowed="a run whose training is done",
+                hint=shlex.join(self.folder.command),
+            )
+        dataset = open_dataset(data.folder)
+        self.task = self.task.bind(dataset)
+        facts: Any = model.facts
+        checkpoint = Checkpoint(folder=model.folder, digest=model.digest, **facts)
+        return dataset, encoding.open_encoded(encoded), _read_plan(plan), checkpoint
 
     def prepare(self) -> Dataset:
         """Sources -> Dataset."""
@@ -195,10 +251,10 @@ class Road:
         """What the start-up probe decides, once for the run."""
         saved = self.folder.read_json("plan.json")
         if saved is not None:
-            plan = Plan(tuple(Choice(**choice) for choice in saved["choices"]))
+            plan = _read_plan(saved)
         else:
             if self.pinned:
-                plan = Plan(tuple(Choice(**choice) for choice in self.pinned.choices))
+                plan = _read_plan({"choices": self.pinned.choices})
             else:
                 plan = make_plan(self.recipe.train, base, encoded.splits["train"])
             self.folder.write_document("plan.json", {"choices": [asdict(choice) for choice in plan.choices]})
@@ -289,7 +345,8 @@ class Road:
         loaded = with_automatic(self.request.loaded, fillable(self.request.loaded, self.choices))
         content: dict[str, Any] = {
             "format": result.FORMAT,
-            "id": self.id,
+            "id": self.folder.folder.name,
+            "key": self._result_key("evaluate" if report else "train" if checkpoint else "prepare"),
             "run": str(self.folder.folder),
             "report": str(self.folder.document("report.html")),
             "created": self.folder.created,
@@ -336,6 +393,11 @@ class Road:
         code = digest_code("tunewright.train", "tunewright.adapt", "tunewright.infer")
         return digest_json([encoded.fingerprint, base.digest, asked, decided, code])
 
+    def _result_key(self, until: Until) -> str:
+        """What must be the same for a result to be taken as it stands."""
+        shown = self.recipe.report.model_dump(mode="json")
+        return digest_json([until, self.folder.identity, shown, digest_code("tunewright")])
+
     def _decide(self, *choices: Choice) -> None:
         for choice in choices:
             if choice.path not in {known.path for known in self.choices}:
@@ -347,3 +409,7 @@ class Road:
         started = time.monotonic()
         yield
         self.timings[stage] = self.timings.get(stage, 0.0) + time.monotonic() - started
+
+
+def _read_plan(saved: Mapping[str, Any]) -> Plan:
+    return Plan(tuple(Choice(**choice) for choice in saved["choices"]))

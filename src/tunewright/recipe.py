@@ -40,7 +40,12 @@ class Recipe(ComponentConfig):
         max_length=40,
         pattern=r"^[a-z0-9._-]*$",
     )
-    seed: int = Option(0, "Seed of every random choice: splits, head, order, dropout, resampling.", ge=0, le=2**31 - 1)
+    seed: int = Option(
+        0,
+        "Seed of the head, the order of rows and dropout. `data.seed` decides splits, `evaluate.seed` resampling.",
+        ge=0,
+        le=2**31 - 1,
+    )
     base: str | None = Option(
         None, "Go on from an earlier run: `run:ID`. Takes the place of `model`.", pattern=r"^run:.+"
     )

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tunewright.answering import locate_run
 from tunewright.errors import InputError
 from tunewright.pipeline import Pinned, Watcher, run
-from tunewright.answering import locate_run
 from tunewright.store.digest import sha256_file
 from tunewright.store.run import RESULT
 from tunewright.store.runs import clear

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from tunewright.cli.run import AsJson, travel
+from tunewright.cli.run import AsJson, check_overrides, show
+
+if TYPE_CHECKING:
+    from tunewright.pipeline import Watcher
 
 
 def evaluate(
@@ -15,7 +19,13 @@ def evaluate(
     json: AsJson = False,
 ) -> None:
     """Judge the tuned model of a run again; nothing is trained unless the run had not finished training."""
-    from tunewright.answering import locate_run
+    check_overrides(overrides)
+    command = ["tunewright", *sys.argv[1:]]
 
-    folder = locate_run(run)
-    travel(str(folder / "recipe.yaml"), overrides, out=None, as_json=json, until="evaluate", verb="evaluate")
+    def go(watcher: Watcher) -> dict[str, Any]:
+        from tunewright.answering import locate_run
+        from tunewright.pipeline import judge_again
+
+        return judge_again(locate_run(run), overrides=overrides, watcher=watcher, command=command)
+
+    show(go, as_json=json)

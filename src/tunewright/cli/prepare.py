@@ -7,4 +7,4 @@ from tunewright.cli.run import AsJson, Out, Overrides, Recipe, travel
 
 def prepare(recipe: Recipe, /, *overrides: Overrides, out: Out = None, json: AsJson = False) -> None:
     """Only prepare and encode the data: splits, ledger, findings."""
-    travel(recipe, overrides, out=out, as_json=json, until="prepare", verb="prepare")
+    travel(recipe, overrides, out=out, as_json=json, until="prepare")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -118,7 +117,7 @@ class Screen:
                 self.progress.update(task.id, total=max(1.0, task.completed), completed=max(1.0, task.completed))
                 self.progress.stop_task(task.id)
 
-    def _interrupt(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signal module's shape
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
         if self._asked:
             raise KeyboardInterrupt
         self._asked = True
@@ -144,13 +143,18 @@ def show_summary(result: Mapping[str, Any]) -> None:
             table.add_column(column, justify="left" if not column else "right")
         for line in shown.lines:
             name = f"{line.system} *" if line.required else line.system
-            table.add_row(name, line.score, Text(line.difference, colours[line.style]), line.interval, line.p)
+            table.add_row(
+                *map(Text, (name, line.score)),
+                Text(line.difference, colours[line.style]),
+                *map(Text, (line.interval, line.p)),
+            )
         console.print(table)
         if any(line.required for line in shown.lines):
             console.print(Text(f"* decides the verdict. Judged on {shown.judged}.", style="dim"))
     if shown.cause:
         console.print(
-            Text.assemble("\n", "Diagnosis: ", (shown.cause, "bold"), ". ", " ".join(shown.evidence)), soft_wrap=True
+            Text.assemble("\n", "Diagnosis: ", (shown.cause, "bold"), *(f"\n  - {each}" for each in shown.evidence)),
+            soft_wrap=True,
         )
     _show_ledger(console, result)
     console.print(Text.assemble("Report: ", (shown.report, "bold")), soft_wrap=True)
@@ -172,14 +176,14 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, righ
         is_last = column == columns[-1]
         table.add_column(column, justify="right" if column in right else "left", overflow="fold", no_wrap=not is_last)
     for row in rows:
-        table.add_row(*[str(cell) for cell in row])
+        table.add_row(*[Text(str(cell)) for cell in row])  # Text: no markup is read from a name
     Console(highlight=False).print(table)
 
 
 def bytes_in_words(count: float) -> str:
     """1536 -> ``1.5 kB``."""
     for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":  # noqa: PLR2004 - a thousand to the unit
+        if count < 1000 or unit == "GB":
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     raise AssertionError

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from tunewright.cli.render import Screen, print_json, show_summary
 from tunewright.errors import InputError
+
+if TYPE_CHECKING:
+    from tunewright.pipeline import Watcher
 
 Recipe = Annotated[str, Parameter(help="A recipe (.yaml), a data file, or asset:NAME.")]
 Overrides = Annotated[str, Parameter(help="Options of the recipe as key=value, such as train.lr=3e-5 model=minilm-l6.")]
@@ -21,34 +26,42 @@ AsJson = Annotated[
 
 def run(recipe: Recipe, /, *overrides: Overrides, out: Out = None, json: AsJson = False) -> None:
     """Carry a recipe or a data file to a tuned model, a verdict and a report."""
-    travel(recipe, overrides, out=out, as_json=json, until="evaluate", verb="run")
+    travel(recipe, overrides, out=out, as_json=json, until="evaluate")
 
 
-def travel(recipe: str, overrides: tuple[str, ...], *, out: Path | None, as_json: bool, until: Any, verb: str) -> None:
-    """Run the road and render what comes of it."""
-    check_overrides(overrides, verb)
+def travel(recipe: str, overrides: tuple[str, ...], *, out: Path | None, as_json: bool, until: Any) -> None:
+    """Run the road as far as ``until`` and render what comes of it."""
+    check_overrides(overrides)
+    command = ["tunewright", *sys.argv[1:]]
+
+    def go(watcher: Watcher) -> dict[str, Any]:
+        from tunewright.pipeline import run
+
+        return run(recipe, out=out, overrides=overrides, until=until, watcher=watcher, command=command)
+
+    show(go, as_json=as_json)
+
+
+def show(go: Callable[[Watcher], dict[str, Any]], *, as_json: bool) -> None:
+    """Draw progress while ``go`` runs, then its result."""
     screen = Screen(silent=as_json)
     screen.note("loading libraries (about ten seconds) ...")
-    from tunewright import pipeline
-
     with screen.running() as watcher:
-        result = pipeline.run(
-            recipe, out=out, overrides=overrides, until=until, watcher=watcher, command=["tunewright", *sys.argv[1:]]
-        )
+        result = go(watcher)
     if as_json:
         print_json(result)
     else:
         show_summary(result)
 
 
-def check_overrides(overrides: tuple[str, ...], verb: str) -> None:
+def check_overrides(overrides: tuple[str, ...]) -> None:
     """Refuse a stray word before anything is loaded."""
     for override in overrides:
         if "=" not in override:
             raise InputError(
                 "this is neither the recipe nor an option",
-                where=f"tunewright {verb}",
+                where=shlex.join(["tunewright", *sys.argv[1:]]),
                 given=override,
                 allowed="key=value, such as train.lr=3e-5",
-                hint=f"tunewright {verb} --help",
+                hint="tunewright run --help",
             )
