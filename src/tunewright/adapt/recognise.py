@@ -69,12 +69,12 @@ def recognise_classification(profiles: Sequence[ColumnProfile]) -> Recognition |
     texts = _rate(profiles, _text_score, _TEXT_NAMES)
     if not texts:
         return None
-    text, text_confidence, text_reason = _choose(texts)
+    text, text_confidence, text_reason = _choose(texts, 0.4)
     others = [profile for profile in profiles if profile is not text]
     labels = _rate(others, _label_score, _LABEL_NAMES)
     if not labels:
         return None
-    label, label_confidence, label_reason = _choose(labels)
+    label, label_confidence, label_reason = _choose(labels, 0.1)
     confidence = min(text_confidence, label_confidence)
     bearers = [profile.name for profile in others if _name_strength(profile.name, _LABEL_NAMES) > 0.6]
     if bearers and label.name not in bearers:
@@ -140,18 +140,24 @@ def _rate(
     return sorted(rated, key=lambda entry: (-entry[1], entry[0].position))
 
 
-def _choose(rated: Sequence[_Rated]) -> tuple[ColumnProfile, float, str]:
-    """The best column, with a confidence that falls as the runner-up comes near."""
+def _choose(rated: Sequence[_Rated], least: float) -> tuple[ColumnProfile, float, str]:
+    """The best column, with a confidence that falls as the runner-up comes near.
+
+    Without a name to go by, any other column that scores ``least`` could be meant as well.
+    """
     best, score, named, reason = rated[0]
     confidence = min(0.98, 0.7 + 0.3 * named) if named else min(0.85, score + 0.15)
-    if named and score - named < 0.2:
+    if named and score - named < 0.2 and best.num_distinct > 1:
         confidence = min(confidence, 0.5)
         reason = f"its name, although {reason.removeprefix('its name, and ')}"
     if len(rated) > 1:
         other, other_score, other_named, _ = rated[1]
         gap = score - other_score
-        is_close = gap < 0.12 if named and other_named else gap < 0.2
-        if is_close and other_score - other_named >= 0.2:
+        if not named:
+            is_close = gap < 0.2 or other_score >= least
+        else:
+            is_close = gap < (0.12 if other_named else 0.2) and other_score - other_named >= 0.2
+        if is_close:
             confidence = min(confidence, 0.4)
             reason += f"; but {other.name} could be meant as well"
     return best, confidence, reason
@@ -213,7 +219,7 @@ def _label_score(profile: ColumnProfile) -> tuple[float, str]:
     if profile.is_list:
         return (0.7, "it holds lists") if profile.mean_length < 200 else (0.0, "")
     if distinct < 2:
-        return (0.21, "it has one value only") if distinct else (0.0, "")
+        return (0.05, "it has one value only") if distinct else (0.0, "")
     if profile.is_sequential or _share(profile, _ADDRESS) > 0.5 or _share(profile, _DATE) > 0.5:
         return 0.0, ""
     if profile.fraction_numeric > 0.9 and profile.fraction_integer < 0.9:
@@ -236,7 +242,7 @@ def _repeat_score(profile: ColumnProfile) -> float:
         return 0.02
     if ratio > 0.4 and profile.num_distinct > 3:
         return 0.25
-    return 0.65 - 0.5 * ratio
+    return 0.65 - (0.7 if profile.num_distinct > 3 else 0.3) * ratio
 
 
 def _is_small_range(profile: ColumnProfile) -> bool:

@@ -222,7 +222,8 @@ def _unclear(path: Path, where: str, window: bytes, fault: int) -> InputError:
         stream.seek(max(0, fault - 20))
         around = stream.read(40)
     best = from_bytes(window[: HEAD_BYTES // 4] + window[-HEAD_BYTES // 4 :]).best()
-    guesses = dict.fromkeys(("cp1252", *([best.encoding] if best is not None else [])))
+    chinese = ["gb18030"] if _first_fault(path, "gb18030") is None else []
+    guesses = dict.fromkeys((*chinese, "cp1252", *([best.encoding] if best is not None else [])))
     readings = [f"{guess}: {shorten(around.decode(guess, 'replace'), 60)}" for guess in guesses]
     return InputError(
         "this file is neither UTF-8, UTF-16 nor GB18030, and nothing in it names its encoding",

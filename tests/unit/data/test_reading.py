@@ -41,10 +41,12 @@ def test_an_encoding_is_named(encoding: str, name: str, write: Write) -> None:
     ("text", "encoding"),
     [
         ("日本語の文章です。カタカナとひらがな。\n" * 20, "shift_jis"),
+        ("日本語の文章です。カタカナとひらがな。\n" * 20, "euc-jp"),
         ("한국어 문장입니다. 아주 좋아요.\n" * 20, "euc-kr"),
-    ]
-    + [("日本語の文章です。カタカナとひらがな。\n" * 20, "euc-jp"), ("Größe, Übel, naïf, après-midi\n" * 20, "cp1252")]
-    + [("это очень хороший фильм\n" * 20, "cp1251"), ("這個電影非常好看，我們都很喜歡。\n" * 20, "big5")],
+        ("這個電影非常好看，我們都很喜歡。\n" * 20, "big5"),
+        ("Größe, Übel, naïf, après-midi\n" * 20, "cp1252"),
+        ("это очень хороший фильм\n" * 20, "cp1251"),
+    ],
 )
 def test_an_encoding_that_is_not_sure_is_asked_for(text: str, encoding: str, write: Write) -> None:
     path = write("a.txt", text.encode(encoding))
