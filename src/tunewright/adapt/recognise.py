@@ -3,6 +3,9 @@
 Names are the stronger evidence, in English and in Chinese. Without them the shapes decide: a text column is long and
 varied, a label column takes few values again and again. Where two columns could be meant, the confidence falls below
 ``SURE``, so that the caller asks instead of choosing.
+
+Without names a column with a value of its own in every row is taken for an identifier, never for the label: where it is
+the label after all, another column of few values is wrongly chosen.
 """
 
 from __future__ import annotations
