@@ -1,0 +1,68 @@
+"""What is imported is declared: a bare installation holds all that the package needs, the `dev` extra all that tests do."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+from sources import REPOSITORY, imported, python_files
+
+PART_OF = {"pydantic-core": "pydantic"}
+"""Distributions that belong to another, which pins them."""
+
+OWN = {"audit_hook", "conftest", "generated_pages", "sources", "tunewright"}
+
+
+def declared(*extras: str) -> set[str]:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = [*project["dependencies"], *(line for extra in extras for line in project["optional-dependencies"][extra])]
+    return {re.split(r"[\s<>=!~;\[]", line)[0].lower() for line in lines}
+
+
+def needed(*folders: str) -> dict[str, str]:
+    """Every distribution that the files import when they run, and one place where."""
+    distributions = packages_distributions()
+    found: dict[str, str] = {}
+    for path in python_files(*folders):
+        for _, full, line in imported(without_type_checking(path)):
+            package = full.partition(".")[0]
+            if package not in sys.stdlib_module_names and package not in OWN:
+                for distribution in distributions.get(package, [package]):
+                    name = distribution.lower().replace("_", "-")
+                    found[PART_OF.get(name, name)] = f"{path.name}:{line}"
+    return found
+
+
+def without_type_checking(path: Path) -> ast.Module:
+    """The tree of a file without the imports that only the type checker sees."""
+
+    class Drop(ast.NodeTransformer):
+        def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+            return node.orelse if ast.unparse(node.test) == "TYPE_CHECKING" else self.generic_visit(node)
+
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    Drop().visit(tree)
+    return tree
+
+
+def test_the_package_declares_what_it_imports() -> None:
+    assert {name: place for name, place in needed("src").items() if name not in declared()} == {}
+
+
+def test_the_tests_import_what_the_dev_extra_declares() -> None:
+    found = needed("tests", "examples", "benchmarks")
+    assert {name: place for name, place in found.items() if name not in declared("dev")} == {}
+
+
+def test_the_package_imports_what_it_declares() -> None:
+    assert declared() - set(needed("src")) == set()
+
+
+def test_imports_for_the_type_checker_do_not_count(tmp_path: Path) -> None:
+    path = tmp_path / "a.py"
+    path.write_text("if TYPE_CHECKING:\n    import attrs\nelse:\n    import json\nimport numpy\n")
+    assert [full for _, full, _ in imported(without_type_checking(path))] == ["json", "numpy"]
