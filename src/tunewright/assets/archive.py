@@ -165,22 +165,21 @@ def _zip_members(archive: Path, guard: _Guard) -> Iterator[Iterator[tuple[str, R
 
 @contextmanager
 def _tar_members(archive: Path, guard: _Guard) -> Iterator[Iterator[tuple[str, Readable]]]:
-    # Streaming mode reads every byte through the meter, headers included, and never seeks.
     with gzip.open(archive) as unpacked:
         metered = _Metered(unpacked, guard)
-        opened = tarfile.open(fileobj=cast("IO[bytes]", metered), mode="r|")
+        # Streaming mode reads every byte through the meter, headers included, and never seeks.
+        with tarfile.open(fileobj=cast("IO[bytes]", metered), mode="r|") as opened:
 
-        def members() -> Iterator[tuple[str, Readable]]:
-            for entry in opened:
-                guard.admit(entry.name)
-                if entry.isdir():
-                    continue
-                stream = opened.extractfile(entry) if entry.isreg() and not entry.issparse() else None
-                if stream is None:
-                    raise guard.refuse("holds a link or a device", entry.name)
-                yield entry.name, stream
-            while metered.read(_CHUNK_BYTES):  # the checksum stands behind the padding
-                pass
+            def members() -> Iterator[tuple[str, Readable]]:
+                for entry in opened:
+                    guard.admit(entry.name)
+                    if entry.isdir():
+                        continue
+                    stream = opened.extractfile(entry) if entry.isreg() and not entry.issparse() else None
+                    if stream is None:
+                        raise guard.refuse("holds a link or a device", entry.name)
+                    yield entry.name, stream
+                while metered.read(_CHUNK_BYTES):  # the checksum stands behind the padding
+                    pass
 
-        with opened:
             yield members()

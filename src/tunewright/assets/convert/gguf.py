@@ -35,7 +35,9 @@ class Gguf:
         with _silent():
             try:
                 _save(joined, draft.folder, material, is_f32=num_parameters <= _MAX_F32_PARAMETERS)
-            except (ValueError, KeyError, NotImplementedError, ImportError) as error:
+            except (OSError, MemoryError):
+                raise
+            except Exception as error:
                 raise InputError(
                     "transformers cannot read this GGUF file",
                     where=name,
