@@ -1,7 +1,9 @@
 """Optimisers and the learning-rate schedule.
 
-AdamW: Loshchilov and Hutter 2019, algorithm 2. SGD with momentum: Sutskever et al. 2013, section 2. The schedule is linear
-warm-up to the peak, then a cosine down to zero (Loshchilov and Hutter 2017, equation 5, without restarts).
+AdamW: Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization", algorithm 2, where the rate multiplies the decay
+too. SGD with momentum: Sutskever et al. 2013, "On the importance of initialization and momentum in deep learning",
+section 2, in torch's form: the velocity gathers gradients, and the rate multiplies it when it is applied. The schedule is a
+linear warm-up to the peak, then a cosine down to zero (Loshchilov and Hutter 2017, "SGDR", equation 5, no restarts).
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ class Optimizer:
 
         name: Literal["adamw", "sgd"] = Option("adamw", "adamw, or sgd with momentum.")
         weight_decay: float = Option(
-            0.01, "Decoupled weight decay (not on biases, norms and embeddings).", ge=0.0, le=1.0
+            0.01, "Weight decay of matrices, not of embeddings, biases and norms; decoupled with adamw.", ge=0.0, le=1.0
         )
         beta1: float = Option(0.9, "Decay of AdamW's first moment.", ge=0.0, lt=1.0)
         beta2: float = Option(0.999, "Decay of AdamW's second moment.", ge=0.0, lt=1.0)

@@ -1,0 +1,195 @@
+"""Random models of every architecture that the package knows, two layers deep, each with the tokenizer that goes with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+
+from tunewright.types import Base, Choice, Objective, Phase, Plan, Trainable
+
+ARCHITECTURES = (
+    "bert", "roberta", "xlm-roberta", "distilbert", "gpt2", "llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2",
+    "gemma3_text",
+)  # fmt: skip
+
+MakeBase = Callable[..., Base]
+BuildLoop = Callable[..., Any]
+MakeExamples = Callable[..., Any]
+
+CROSS_ENTROPY = Objective("cross_entropy")
+
+_BERT = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+_ROBERTA = {"cls_token": "<s>", "pad_token": "<pad>", "sep_token": "</s>", "unk_token": "<unk>", "mask_token": "<mask>"}
+_GEMMA = {"pad_token": "<pad>", "eos_token": "<eos>", "bos_token": "<bos>", "unk_token": "<unk>"}
+_SPECIAL: Mapping[str, Mapping[str, str]] = {
+    "bert": _BERT,
+    "distilbert": _BERT,
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
+    "gpt2": {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"},
+    "llama": {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"},
+    "mistral": {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"},
+    "qwen2": {"pad_token": "<|endoftext|>", "eos_token": "<|im_end|>"},
+    "qwen3": {"pad_token": "<|endoftext|>", "eos_token": "<|im_end|>"},
+    "gemma": _GEMMA,
+    "gemma2": _GEMMA,
+    "gemma3_text": _GEMMA,
+}
+_ENDS = {
+    "bert": "[CLS] $A [SEP]", "distilbert": "[CLS] $A [SEP]", "roberta": "<s> $A </s>", "xlm-roberta": "<s> $A </s>",
+    "llama": "<s> $A", "mistral": "<s> $A", "gemma": "<bos> $A", "gemma2": "<bos> $A", "gemma3_text": "<bos> $A",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def make_base(tmp_path_factory: pytest.TempPathFactory) -> MakeBase:
+    """A base by its architecture; further arguments change the model's configuration."""
+
+    @cache
+    def make(architecture: str, **changes: Any) -> Base:
+        return _make(tmp_path_factory.mktemp(architecture), architecture, changes)
+
+    return make
+
+
+def _make(folder: Path, architecture: str, changes: Mapping[str, Any]) -> Base:
+    import torch
+    import transformers
+    from transformers import CONFIG_MAPPING, MODEL_MAPPING
+
+    tokenizer, ids = _tokenizer(architecture)
+    names = _SPECIAL[architecture]
+    known = {f"{role}_token_id": ids[names[f"{role}_token"]] for role in ("bos", "eos") if f"{role}_token" in names}
+    options = {**_shape(architecture), "vocab_size": len(ids), **known, **changes}
+    torch.manual_seed(1)
+    model = MODEL_MAPPING[type(config := CONFIG_MAPPING[architecture](**options))](config)
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):  # zero at first, which would hide a bias that is lost
+            torch.nn.init.normal_(parameter, std=0.1)
+    model.save_pretrained(folder)
+    fast: Any = transformers.PreTrainedTokenizerFast
+    fast(tokenizer_object=tokenizer, model_max_length=96, **names).save_pretrained(folder)
+    return Base(
+        name=f"tiny-{architecture}",
+        folder=folder,
+        architecture=architecture,
+        kind="encoder" if architecture in ("bert", "roberta", "xlm-roberta", "distilbert") else "decoder",
+        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        max_positions=96,
+        vocabulary_size=len(ids),
+        licence="Apache-2.0",
+        source="test",
+        digest=architecture,
+        reason="test",
+    )
+
+
+def _shape(architecture: str) -> dict[str, Any]:
+    """Width 32 and two layers, under each architecture's own names."""
+    if architecture == "gpt2":
+        return {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 96}
+    if architecture == "distilbert":
+        return {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48, "max_position_embeddings": 96}
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+    if architecture in ("roberta", "xlm-roberta"):
+        return {**shape, "max_position_embeddings": 98, "pad_token_id": 1, "type_vocab_size": 1}
+    if architecture == "bert":
+        return {**shape, "max_position_embeddings": 96}
+    shape |= {"num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 96}
+    if architecture.startswith("qwen"):
+        return {**shape, "pad_token_id": None}
+    if architecture.startswith("gemma"):
+        return {**shape, "pad_token_id": 0, "sliding_window": 8}
+    return {**shape, "pad_token_id": None}
+
+
+def _tokenizer(architecture: str) -> tuple[Any, dict[str, int]]:
+    """A tokenizer of bytes, so that it reads every language, with the special tokens and ends of its architecture."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+
+    special: Sequence[str] = list(dict.fromkeys(_SPECIAL[architecture].values()))
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = [*letters, *special] if architecture in ("gpt2", "qwen2", "qwen3") else [*special, *letters]
+    ids = {token: index for index, token in enumerate(tokens)}
+    tokenizer = Tokenizer(models.BPE(ids, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    if architecture in _ENDS:
+        ends = [(token, ids[token]) for token in special]
+        tokenizer.post_processor = processors.TemplateProcessing(single=_ENDS[architecture], special_tokens=ends)
+    return tokenizer, ids
+
+
+@pytest.fixture(scope="session", params=ARCHITECTURES)
+def base(request: pytest.FixtureRequest, make_base: MakeBase) -> Base:
+    """A base of each architecture in turn."""
+    return make_base(request.param)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(_same_start: None) -> None:
+    """Sums in one order, so that equal bits may be asked for."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def build_loop() -> BuildLoop:
+    """A loop over ``examples``: cross-entropy of three labels, four rows to a batch, two epochs, AdamW, fp32."""
+    from tunewright.train.optim import Optimizer
+    from tunewright.train.train import Fit, Train, make_loop
+
+    def build(
+        module: Any,
+        examples: Any,
+        *,
+        objective: Objective = CROSS_ENTROPY,
+        seed: int = 5,
+        clip_norm: float = 1.0,
+        batch_size: int = 4,
+        optimizer: Mapping[str, Any] = MappingProxyType({}),
+        **decided: object,
+    ) -> Any:
+        values = {"device": "cpu", "threads": 1, "dtype": "fp32", "token_budget": 10_000, "epochs": 2, "lr": 1e-2}
+        plan = Plan(tuple(Choice(f"train.{name}", value, "test") for name, value in {**values, **decided}.items()))
+        config = Train.Config(batch_size=batch_size, clip_norm=clip_norm, optimizer=Optimizer.Config(**optimizer))
+        trainable = Trainable(module, (Phase(objective),))
+        return make_loop(Fit(trainable=trainable, plan=plan, config=config, seed=seed), examples)
+
+    return build
+
+
+@pytest.fixture
+def make_examples() -> MakeExamples:
+    """Rows of 1 to 20 random tokens above the special ones, with one of three labels."""
+
+    def make(num_rows: int, *, largest_id: int = 250, seed: int = 0, targets: Any = None) -> Any:
+        import numpy as np
+        import torch
+
+        from tunewright.train.batches import Examples
+
+        random = np.random.default_rng(seed)
+        ids = [random.integers(5, largest_id + 1, random.integers(1, 21)) for _ in range(num_rows)]
+        drawn = random.integers(0, 3, (num_rows, 1)) if targets is None else targets
+        return Examples(ids, torch.tensor(drawn, dtype=torch.float32), np.arange(num_rows) + 100)
+
+    return make
+
+
+@pytest.fixture
+def make_module(make_base: MakeBase) -> Callable[..., Any]:
+    """A classifier of three labels over a base of the architecture named; the same weights each time."""
+    from tunewright.adapt.task.classify import Classify
+
+    def make(architecture: str, task: Any = None, **changes: Any) -> Any:
+        task = task or Classify().with_labels(["a", "b", "c"], multi_label=False)
+        return task.attach(make_base(architecture, **changes), seed=3)
+
+    return make
