@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 LARGE_GAP = 0.10
 SMALL_GAP = 0.05
 FALL = 0.02
-RISE = 0.01
+RISE = 0.02
+CEILING = 0.97
 FEW_ROWS_PER_LABEL = 50
 TROUBLED_SHARE = 0.05
 TROUBLED_PART_OF_ERRORS = 0.4
@@ -143,13 +144,14 @@ def _too_few_rows(symptoms: Symptoms) -> list[str]:
         return []
     counts = sorted(symptoms.rows_per_label.values())
     middle = counts[len(counts) // 2]
-    if _gap(symptoms) >= LARGE_GAP and middle < FEW_ROWS_PER_LABEL and _fall(symptoms.curves) < FALL:
+    if _gap(symptoms) >= LARGE_GAP and middle < FEW_ROWS_PER_LABEL:
         smallest = min(symptoms.rows_per_label, key=lambda label: symptoms.rows_per_label[label])
         return [
             f"half of the {len(counts)} labels have {middle:,} training rows or fewer; {smallest} has {counts[0]:,}",
             f"training rows score {_shown_gap(symptoms)} above validation rows",
         ]
-    if 0 < _up(symptoms, symptoms.difference) < symptoms.smallest_detectable and symptoms.outcome == "no evidence":
+    ahead, visible = _up(symptoms, symptoms.difference), symptoms.smallest_detectable
+    if symptoms.outcome == "no evidence" and visible / 2 <= ahead < visible:
         metric = symptoms.metric
         return [
             (
@@ -169,15 +171,16 @@ def _over_fit(symptoms: Symptoms) -> list[str]:
             f"the validation metric was best at evaluation {best + 1} of {len(symptoms.curves.validation_metric)} and "
             f"then fell by {fall:.3f}"
         )
-    if _gap(symptoms) >= LARGE_GAP and (evidence or symptoms.outcome != "better"):
+    if _gap(symptoms) >= (LARGE_GAP if symptoms.outcome == "better" else SMALL_GAP):
         evidence.append(f"training rows score {_shown_gap(symptoms)} above validation rows")
-    return evidence
+    return evidence if fall >= FALL or symptoms.outcome != "better" else []
 
 
 def _no_gain(symptoms: Symptoms) -> list[str]:
     if symptoms.outcome == "better" or symptoms.train_score is None or symptoms.validation_score is None:
         return []
-    if _gap(symptoms) >= SMALL_GAP:
+    at_ceiling = metric_named(symptoms.metric).higher_is_better and symptoms.train_score >= CEILING
+    if _gap(symptoms) >= SMALL_GAP or at_ceiling:
         return []
     return [
         (

@@ -114,7 +114,10 @@ def _quality(answer: Label, gold: Label, metric: str, limit: float) -> float:
 
 
 def _candidates(scores: Floats, most: int) -> Floats:
-    """0.5 and the midpoints between neighbouring scores, thinned to ``most`` of equal rank distance, ascending."""
+    """0.5 and the midpoints between neighbouring scores, ascending, thinned to ``most`` at equal distances of rank.
+
+    None of the midpoints gives all rows or no row the label.
+    """
     distinct = np.unique(scores)
     middles = (distinct[1:] + distinct[:-1]) / 2
     if len(middles) > most:
