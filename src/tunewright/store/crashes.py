@@ -32,7 +32,7 @@ Change = tuple[tuple[str, int | None], ...]
 
 @dataclass(frozen=True, slots=True)
 class CrashState:
-    """What is on the drive after a crash behind the operation of number ``position``, and the marks made before it."""
+    """What is on the drive after a crash behind entry ``position`` of the log, and the marks made before it."""
 
     tree: Tree
     marks: tuple[object, ...]
@@ -203,7 +203,7 @@ def crash_states(
     volume = _Volume(root, before or {})
     marks: tuple[object, ...] = ()
     seen: set[tuple[int, int]] = set()
-    for position, entry in enumerate(_expand(log, volume)):
+    for position, entry in _expand(log, volume):
         if isinstance(entry, Mark):
             marks = (*marks, entry.note)
         else:
@@ -230,11 +230,13 @@ def read_tree(folder: Path) -> Tree:
     return {p.relative_to(folder).as_posix(): p.read_bytes() if p.is_file() else None for p in paths}
 
 
-def _expand(log: Iterable[Operation | Mark], volume: _Volume) -> Iterator[Operation | Mark]:
-    for entry in log:
+def _expand(log: Iterable[Operation | Mark], volume: _Volume) -> Iterator[tuple[int, Operation | Mark]]:
+    """The log with its positions, and before a sync what another library must have done to the file."""
+    for position, entry in enumerate(log):
         if isinstance(entry, Operation) and entry.kind == "sync_file":
-            yield from volume.foreign(entry)
-        yield entry
+            for made in volume.foreign(entry):
+                yield position, made
+        yield position, entry
 
 
 def _choices(variants: list[int], limit: int, generator: random.Random) -> list[tuple[int, ...]]:
