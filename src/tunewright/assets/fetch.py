@@ -121,7 +121,7 @@ def _state(asset: Asset) -> AssetState:
 
 
 def _target(asset: Asset) -> Path:
-    code = digest_code(f"tunewright.assets.convert.{asset.converter}", "tunewright.assets.archive")
+    code = digest_code(f"tunewright.assets.convert.{asset.converter}")
     digest = digest_json([asset.archives, asset.converter, asset.options, asset.result, code])
     return _folder() / f"{asset.name}-{digest[:12]}"
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import netrc
 import ssl
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from unearth import Link, PackageFinder
 
 
-def download(archive: Archive, settings: IndexSettings, target: Path, tell: Tell, sleep: Sleep = time.sleep) -> None:
+def download(archive: Archive, settings: IndexSettings, target: Path, tell: Tell, sleep: Sleep | None = None) -> None:
     """Write the pinned file to ``target``.
 
     Sources are tried in this order: find-links, the index, extra indexes. Raises MachineError when none can be reached or

@@ -58,7 +58,7 @@ class Wanted:
     sha256: str
 
 
-def retry(work: Callable[[], Result], sleep: Sleep = time.sleep) -> Result:
+def retry(work: Callable[[], Result], sleep: Sleep | None = None) -> Result:
     """The result of ``work``, tried four times as long as it fails in passing; pauses double from half a second.
 
     Raises NotReached, and NotServed as ``work`` does.
@@ -72,7 +72,7 @@ def retry(work: Callable[[], Result], sleep: Sleep = time.sleep) -> Result:
             reason = str(error) if isinstance(error, Passing) else type(error).__name__
             if attempt + 1 == _ATTEMPTS or isinstance(error, httpx2.UnsupportedProtocol):
                 raise NotReached(f"cannot be reached ({reason})") from error
-            sleep(_FIRST_PAUSE_SECONDS * 2**attempt)
+            (sleep or time.sleep)(_FIRST_PAUSE_SECONDS * 2**attempt)
         except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
             raise NotServed(f"does not serve it ({type(error).__name__})") from error
     raise AssertionError("unreachable")

@@ -122,7 +122,8 @@ def make_e5s1() -> tuple[bytes, dict[str, NDArray[np.float32]]]:
     tensors: list[tuple[str, int, bytes, NDArray[np.float32]]] = []
     for name, shape in matrices.items():
         tensors.append((name, 1, *_quantised(generator, *shape)))
-    for name, size in {**plain, **vectors}.items():
+    sizes: dict[str, int | tuple[int, int]] = {**plain, **vectors}
+    for name, size in sizes.items():
         values = generator.normal(size=size).astype("<f4")
         tensors.append((name, 0, values.tobytes(), values))
     blob = "".join(PIECES).encode()

@@ -15,10 +15,10 @@ class Folder:
     def recognise(self, name: str) -> float:
         """Sure of a folder that exists, and rather sure of what can only be a path."""
         path = Path(name).expanduser()
-        if path.is_dir():
+        if name and path.is_dir():
             return 0.9
         looks_like_path = name.startswith((".", "~", os.sep)) or name.endswith(os.sep) or path.is_absolute()
-        return 0.6 if looks_like_path or path.is_file() else 0.0
+        return 0.6 if looks_like_path or (name and path.is_file()) else 0.0
 
     def describe(self, name: str) -> Description:
         """The folder's name; its licence is known once it is read."""

@@ -1,0 +1,108 @@
+"""A name leads to a Base, and ``auto`` says what it measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tunewright.errors import GateError, InputError
+from tunewright.model.select import Select, choose_model, find_source, select
+from tunewright.types import Facts
+
+
+def _facts(**scripts: float) -> Facts:
+    return Facts(num_rows=10, mean_characters=10.0, p99_characters=20, scripts=scripts)
+
+
+@pytest.mark.parametrize(
+    ("scripts", "name", "words"),
+    [
+        ({"Latin": 1.0}, "minilm-l6", "100.0% of the letters are Latin"),
+        ({"Latin": 0.9, "Han": 0.1}, "minilm-l6", "90.0%"),
+        ({"Latin": 0.89, "Han": 0.11}, "multilingual-e5-small", "89.0%"),
+        ({"Han": 0.95, "Latin": 0.05}, "multilingual-e5-small", "95.0% are Han"),
+        ({}, "multilingual-e5-small", "not known"),
+    ],
+)
+def test_auto_goes_by_the_measured_scripts(scripts: dict[str, float], name: str, words: str) -> None:
+    chosen, reason = choose_model(_facts(**scripts))
+    assert chosen == name
+    assert words in reason
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("minilm-l6", "Catalogue"),
+        ("gemma-3-270m", "Catalogue"),
+        ("run:movie-reviews-1a2b", "Run"),
+        ("models/tiny.Q4_K_M.gguf", "Gguf"),
+        ("google-bert/bert-base-chinese", "Hub"),
+        ("google-bert/bert-base-chinese@v1.0", "Hub"),
+        ("modelscope:iic/nlp_structbert_backbone", "Hub"),
+        ("./minilm", "Folder"),
+        ("/somewhere/minilm", "Folder"),
+    ],
+)
+def test_each_form_of_a_name_finds_its_source(name: str, source: str) -> None:
+    assert type(find_source(name)).__name__ == source
+
+
+def test_a_folder_that_exists_goes_before_a_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "org" / "name").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert type(find_source("org/name")).__name__ == "Folder"
+    assert type(find_source("org/other")).__name__ == "Hub"
+
+
+def test_a_name_that_is_none_gets_the_nearest() -> None:
+    with pytest.raises(InputError, match="names no model") as caught:
+        find_source("minilm-16")
+    assert caught.value.hint == "did you mean minilm-l6?"
+    assert "modelscope:org/name" in caught.value.allowed
+
+
+def test_a_folder_becomes_a_base(tiny_bert_folder: Path) -> None:
+    base = select(Select.Config(name=str(tiny_bert_folder)), None)
+    assert base.folder == tiny_bert_folder
+    assert (base.architecture, base.kind, base.reason) == ("bert", "encoder", "named in the recipe")
+    assert len(base.digest) == 64
+
+
+@pytest.mark.parametrize("form", ["id", "path"])
+def test_an_earlier_run_takes_the_place_of_the_name(form: str, tiny_bert_folder: Path, tmp_path: Path) -> None:
+    from shutil import copytree
+
+    run = tmp_path / "runs" / "first-run"
+    copytree(tiny_bert_folder, run / "model")
+    (run / "model" / "tunewright.json").write_text('{"licence": "MIT"}', encoding="utf-8")
+    base = select(Select.Config(), _facts(Latin=1.0), base_run=f"run:{run}")
+    assert (base.folder, base.licence, base.source) == (run / "model", "MIT", "run first-run")
+    if form == "id":
+        with pytest.raises(InputError, match="no such run"):
+            select(Select.Config(), None, base_run="run:second-run", runs=tmp_path / "runs")
+
+
+def test_a_run_that_was_not_finished_has_no_model(tmp_path: Path) -> None:
+    (tmp_path / "half").mkdir()
+    with pytest.raises(InputError, match="no finished model"):
+        select(Select.Config(), None, base_run=f"run:{tmp_path / 'half'}")
+
+
+def test_terms_stop_a_model_until_they_are_accepted() -> None:
+    with pytest.raises(GateError, match="terms"):
+        select(Select.Config(name="gemma-3-270m"), None)
+
+
+@pytest.mark.parametrize("name", ["./none", "./none.gguf"])
+def test_a_path_that_is_not_there(name: str) -> None:
+    with pytest.raises(InputError, match="there is no such"):
+        select(Select.Config(name=name), None)
+
+
+def test_a_near_folder_is_suggested(tmp_path: Path) -> None:
+    (tmp_path / "my-model").mkdir()
+    with pytest.raises(InputError) as caught:
+        select(Select.Config(name=str(tmp_path / "my-modle")), None)
+    assert str(tmp_path / "my-model") in caught.value.hint
