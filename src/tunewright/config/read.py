@@ -5,6 +5,7 @@ Only plain data is read: no tags, no types of other languages, and aliases count
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,8 @@ def read_yaml(text: str, where: Callable[[int], str]) -> Document:
 
     yaml = YAML(typ="safe", pure=True)
     try:
-        root = yaml.compose(text)
+        with warnings.catch_warnings(action="ignore"):  # an anchor may be used again
+            root = yaml.compose(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise _not_yaml(where(mark.line + 1 if mark else 1), error.problem or error.context, text) from None
@@ -130,8 +132,10 @@ class _Walk:
     def scalar(self, node: Any, line: int) -> object:
         try:
             return self.constructor.construct_object(node)
-        except ValueError:
-            self.problems.append(Problem(self.where(line), "the number cannot be read", node.value, "a number"))
+        except (ValueError, LookupError):  # such as 5,000 digits, or `!!int` before nothing
+            self.problems.append(
+                Problem(self.where(line), "the value cannot be read", node.value, "a value of its kind")
+            )
             return None
 
 

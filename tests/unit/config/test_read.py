@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tunewright.config.load import load
 from tunewright.config.read import MAX_BYTES, read_yaml
@@ -32,6 +34,7 @@ from tunewright.errors import RecipeError
         ("[1, [a, {b: c}]]", [1, ["a", {"b": "c"}]]),
         ("{1: a, true: b}", {"1": "a", "true": "b"}),
         ("a: &x [1]\nb: *x", {"a": [1], "b": [1]}),
+        ("a: &x 1\nb: &x 2\nc: *x", {"a": 1, "b": 2, "c": 2}),
         ("|\n  a\n  b\n", "a\nb\n"),
     ],
 )
@@ -75,7 +78,8 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
         (("version: 1\n" + BOMB).encode(), "", "there is too much in it", "without aliases"),
         (b"version: 1\nname: " + b"[" * 1_000, "", "there is too much in it", "without aliases"),
         (b"version: 1\n" + b"x" * 10_000_000, "", "the file is too large", "name it in a recipe"),
-        (b"version: 1\ndata: x\nname: " + b"9" * 5_000, ":3", "the number cannot be read", ""),
+        (b"version: 1\ndata: x\nname: " + b"9" * 5_000, ":3", "the value cannot be read", ""),
+        (b"version: 1\ndata: x\nname: !!int\n", ":3", "the value cannot be read", ""),
     ],
 )
 def test_what_is_no_recipe(root: Any, tmp_path: Path, content: bytes, line: str, problem: str, hint: str) -> None:
@@ -114,3 +118,30 @@ def test_a_missing_recipe_names_the_nearest(root: Any, tmp_path: Path) -> None:
 def test_a_folder_is_no_recipe(root: Any, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="cannot be read"):
         load(root, path=tmp_path)
+
+
+PIECES = [
+    "version: 1", "\n", "\n  ", "\n- ", ": ", "data", "task", "name", "train", "lr", "extra", "method", "model", "columns", "x",
+    "1", "-1e5", ".nan", "null", "[", "]", "{", "}", ",", "'", '"', "#", "&a ", "*a", "!!str ", "|", ">", "? ", "%", "\t",
+    "<<", "é", "数据", "\x00", "\r",
+]  # fmt: skip
+
+
+@settings(
+    max_examples=300,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(pieces=st.lists(st.sampled_from(PIECES), max_size=14), override=st.lists(st.sampled_from(PIECES), max_size=5))
+def test_whatever_is_written_is_loaded_or_explained(
+    root: Any, tmp_path: Path, pieces: list[str], override: list[str]
+) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("version: 1\ndata: x\n" + "".join(pieces), encoding="utf-8", newline="")
+    try:
+        load(root, path=path, overrides=["train." + "".join(override), "method" + "".join(override)])
+    except RecipeError as error:
+        assert error.problems
+        assert all(problem.where and problem.problem for problem in error.problems)
