@@ -122,7 +122,7 @@ def open_artifact(target: Path, key: str | None = None, verify: bool = True) -> 
 def recover_folder(folder: Path) -> None:
     """Put right what a crash left in ``folder``, under its lock: orphans go, an artefact moved aside comes back.
 
-    The folder and its parent are synced, too: whoever made them may have been killed before. Raises MachineError.
+    The folder is synced, too: whoever changed it may have been killed before. Raises MachineError.
     """
     if not folder.is_dir():
         return
@@ -131,7 +131,6 @@ def recover_folder(folder: Path) -> None:
         for aside in sorted(folder.glob(f"{ASIDE}*")):
             _restore_aside(folder / aside.name.removeprefix(ASIDE).rpartition("-")[0])
         disk().sync_folder(folder)
-        disk().sync_folder(folder.parent)
 
 
 # ------------------------------------------------------------------------------------------------------------- inside
