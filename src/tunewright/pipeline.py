@@ -24,7 +24,7 @@ from tunewright.config.load import with_automatic
 from tunewright.config.write import to_yaml
 from tunewright.data.inputs import gather, survey
 from tunewright.data.prepare import dataset_key, open_dataset, prepare
-from tunewright.errors import InputError, Interrupted
+from tunewright.errors import GateError, InputError, Interrupted
 from tunewright.infer.load import load_tokenizer, load_trunk
 from tunewright.infer.predict import predict_logits
 from tunewright.model.select import select
@@ -212,8 +212,25 @@ class Road:
                 allowed=self.pinned.data[:16],
                 hint="restore the files, or start a new run: tunewright run",
             )
+        self._gate(dataset)
         self.task = self.task.bind(dataset)
         return dataset
+
+    def _gate(self, dataset: Dataset) -> None:
+        """Stop on a violation in the data, unless the recipe allows it; what is allowed is said and recorded."""
+        for finding in dataset.findings:
+            if finding.severity != "violation":
+                continue
+            if finding.code not in self.recipe.data.allow:
+                allowed = [*self.recipe.data.allow, finding.code]
+                raise GateError(
+                    finding.message,
+                    where=", ".join(finding.origins[:3]) or "data",
+                    given=finding.code,
+                    allowed="data without this finding, or one that the recipe allows",
+                    hint=f"data.allow=[{', '.join(allowed)}]",
+                )
+            self._decide(Choice(f"data.allow.{finding.code}", "allowed", finding.message))
 
     def select(self, dataset: Dataset) -> Base:
         """Dataset facts -> Base."""

@@ -172,14 +172,14 @@ def _asset(name: str, tell: Tell) -> Path:
 def _missing(name: str, path: Path, option: str) -> InputError:
     folder = path.parent
     if not folder.is_dir():
-        return InputError("the folder of this file does not exist", where=name, given=str(folder), allowed=_ALLOWED)
+        return InputError("the folder of this file does not exist", where=option, given=name, allowed=_ALLOWED)
     candidates = sorted(entry.name for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith("."))
     close = nearest(path.name, candidates)
     tables = [entry for entry in candidates if entry.lower().endswith(_SUFFIXES)]
     return InputError(
         "there is no such file",
-        where=name,
-        given=option,
+        where=option,
+        given=name,
         allowed=f"in this folder: {', '.join((tables or candidates)[:12])}" if candidates else _ALLOWED,
         hint=f"did you mean {folder / close}?" if close else f"give the path of a file: {option}=FILE",
     )
@@ -197,8 +197,8 @@ def _folder(name: str, path: Path, option: str) -> InputError:
     )
     return InputError(
         "this is a folder; name the file in it",
-        where=name,
-        given=option,
+        where=option,
+        given=name,
         allowed=f"it holds {', '.join(tables[:12])}" if tables else _ALLOWED,
         hint=typed or f"{option}=FILE",
     )

@@ -51,6 +51,7 @@ class Prepare:
             0.01, "Largest share of rejected rows; 10 rows are allowed unless it is 0.", ge=0, le=1
         )
         min_rows: int = Option(10, "Fewest rows, duplicates apart, that are worth going on with.", ge=2)
+        allow: list[str] = Option([], "Findings that stop the run, by their code, which shall not stop it.")
         seed: int = Option(0, "Decides which rows go to which split.", ge=0)
 
         @model_validator(mode="after")
