@@ -300,9 +300,9 @@ def test_killed_at_any_operation_then_resumed_then_cut_off(workload: Workload, s
     """What a killed process had not yet synced, the next one must not build upon unsynced."""
     num_operations = sum(isinstance(entry, Operation) for entry in record(workload, scratch / "0", RecordingDisk()))
     num_states = 0
-    kills = sorted({*range(1, 13), *range(1, num_operations + 1, 1 + num_operations // 80)})
+    kills = sorted({*range(1, 13), *range(1, num_operations + 1, 1 + num_operations // 40)})
     for kill_at in kills:
-        wrong, number = cut_after_kills(workload, [kill_at], scratch / str(kill_at), every=6)
+        wrong, number = cut_after_kills(workload, [kill_at], scratch / str(kill_at), every=12)
         assert wrong == []
         num_states += number
     assert num_states > num_operations
