@@ -90,8 +90,23 @@ def server() -> Iterator[FakeServer]:
         thread.join()
 
 
+@pytest.fixture(scope="session")
+def outside() -> dict[str, str]:
+    """The variables that the tests were started with."""
+    return dict(os.environ)
+
+
+@pytest.fixture
+def real_pip(outside: dict[str, str], cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user's own pip settings, for a test that is marked ``index``; the cache stays empty."""
+    monkeypatch.delenv("PIP_CONFIG_FILE")
+    for name, value in outside.items():
+        if name.startswith("PIP_") or name.lower().endswith("_proxy"):
+            monkeypatch.setenv(name, value)
+
+
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache(outside: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache; pip's settings and pauses of this machine do not reach the test."""
     for name in [name for name in os.environ if name.startswith("PIP_") or name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)

