@@ -26,6 +26,8 @@ FEW_ROWS_PER_LABEL = 50
 TROUBLED_SHARE = 0.05
 TROUBLED_PART_OF_ERRORS = 0.4
 FEWEST_TROUBLED = 10
+BEYOND_CHANCE = 1.4
+"""Two weak models share errors by chance: as many as the baseline makes anyway. Wrong labels show as this many times more."""
 
 Cause = Literal["fine", "over-fit", "under-fit", "too few rows", "label trouble"]
 
@@ -63,6 +65,7 @@ class Symptoms:
     num_checked: int = 0
     num_contradicted: int = 0
     num_errors: int = 0
+    num_baseline_errors: int = 0
     outcome: str = "no evidence"
     difference: float = 0.0
     smallest_detectable: float = 0.0
@@ -113,14 +116,19 @@ def find_contradicted(systems: Sequence[Answer], gold: Answer) -> Ints:
 def _label_trouble(symptoms: Symptoms) -> list[str]:
     share = symptoms.num_contradicted / max(1, symptoms.num_checked)
     of_errors = symptoms.num_contradicted / max(1, symptoms.num_errors)
-    if symptoms.num_contradicted < FEWEST_TROUBLED or share < TROUBLED_SHARE or of_errors < TROUBLED_PART_OF_ERRORS:
+    by_chance = symptoms.num_baseline_errors / max(1, symptoms.num_checked)
+    expected = max(TROUBLED_PART_OF_ERRORS, BEYOND_CHANCE * by_chance)
+    if symptoms.num_contradicted < FEWEST_TROUBLED or share < TROUBLED_SHARE or of_errors < expected:
         return []
     return [
         (
             f"{symptoms.num_contradicted:,} of {symptoms.num_checked:,} rows that were not trained on ({100 * share:.1f} %) are "
             f"contradicted with confidence by the tuned model and by {title_of(symptoms.baseline) or 'a baseline'} alike"
         ),
-        f"they are {100 * of_errors:.0f} % of the tuned model's {symptoms.num_errors:,} errors there",
+        (
+            f"they are {100 * of_errors:.0f} % of the tuned model's {symptoms.num_errors:,} errors there; if "
+            f"these had nothing to do with the labels, the baseline would share about {100 * by_chance:.0f} %"
+        ),
     ]
 
 

@@ -229,6 +229,7 @@ def _symptoms(
         num_checked=len(unseen_gold),
         num_contradicted=len(contradicted),
         num_errors=int((~row_hits(unseen[TUNED], unseen_gold)).sum()),
+        num_baseline_errors=int((~row_hits(witnesses[-1], unseen_gold)).sum()) if len(witnesses) > 1 else 0,
         outcome=verdict.outcome,
         difference=hardest.difference if hardest else 0.0,
         smallest_detectable=hardest.smallest_detectable if hardest else 0.0,

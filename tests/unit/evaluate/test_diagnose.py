@@ -20,6 +20,7 @@ HEALTHY: dict[str, Any] = {
     "num_checked": 1000,
     "num_contradicted": 15,
     "num_errors": 140,
+    "num_baseline_errors": 210,
     "outcome": "better",
     "difference": 0.06,
     "smallest_detectable": 0.02,
@@ -124,8 +125,9 @@ def test_a_planted_cause_is_named(changes: dict[str, Any], cause: str, evidence:
         {"num_contradicted": 9, "num_errors": 10, "num_checked": 100},
         {"num_contradicted": 40, "num_errors": 60},
         {"num_contradicted": 60, "num_errors": 300},
+        {"num_contradicted": 180, "num_errors": 400, "num_baseline_errors": 400},
     ],
-    ids=["few rows", "small share", "few of the errors"],
+    ids=["few rows", "small share", "few of the errors", "no more than by chance"],
 )
 def test_some_contradiction_is_not_label_trouble(changes: dict[str, Any]) -> None:
     assert diagnosed(**changes).cause == "fine"
