@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from tunewright import extensions
-from tunewright.adapt.attach import build_classifier, is_stock
+from tunewright.adapt.attach import build_classifier, head_settings, is_stock
 from tunewright.adapt.classifier import Classifier
 from tunewright.adapt.layout import Layout, layout_of
 from tunewright.adapt.task.classify import Classify
@@ -81,15 +81,14 @@ def save_model(draft: Draft, module: torch.nn.Module, task: Classify, base: Base
 
 def load_model(folder: Path) -> Tuned:
     """The tuned model in ``folder`` (a run's ``model`` folder). Raises InputError if it holds none."""
-    card_path = folder / CARD
-    if not card_path.is_file():
+    card = _read_card(folder)
+    if card is None:
         raise InputError(
             "there is no tuned model here",
             where=str(folder),
             allowed=f"the model folder of a finished run, with {CARD}",
             hint="tunewright runs list",
         )
-    card: dict[str, Any] = json.loads(card_path.read_text(encoding="utf-8"))
     task_class = extensions.load("adapt.task", card["task"])
     task = task_class(task_class.Config(**card["options"])).with_labels(  # type: ignore[attr-defined]
         card["labels"], multi_label=card["multi_label"]
@@ -100,15 +99,42 @@ def load_model(folder: Path) -> Tuned:
 
 def load_weights(folder: Path, task: Classify, architecture: str, kind: str) -> Classifier:
     """The classifier whose weights ``save_model`` wrote. Raises InputError if any is missing."""
-    from safetensors import safe_open
-
     layout = layout_of(architecture, kind)
     module = build_classifier(load_trunk(folder), layout, task.config, task.num_outputs, seed=0)
+    _load_head(module, folder, layout)
+    return module.eval()
+
+
+def take_up_head(module: Classifier, base: Base, task: Classify) -> bool:
+    """Go on with the head of an earlier run where ``base`` is one for the same labels and the same kind of head."""
+    card = _read_card(base.folder)
+    if card is None or (card["labels"], card["multi_label"]) != (list(task.labels), task.multi_label):
+        return False
+    layout = layout_of(base.architecture, base.kind)
+    earlier = Classify(Classify.Config(**card["options"])).with_labels(card["labels"], multi_label=card["multi_label"])
+    if _shape_of_head(layout, earlier) != _shape_of_head(layout, task):
+        return False
+    _load_head(module, base.folder, layout)
+    return True
+
+
+def _shape_of_head(layout: Layout, task: Classify) -> tuple[object, ...]:
+    return task.num_outputs, head_settings(layout, task.config)
+
+
+def _load_head(module: Classifier, folder: Path, layout: Layout) -> None:
+    from safetensors import safe_open
+
     names = _stored_names(module, layout)
     with safe_open(folder / WEIGHTS, framework="pt") as stored:
         head = {name: stored.get_tensor(names[f"head.{name}"]) for name in module.head.state_dict()}
     module.head.load_state_dict(head)
-    return module.eval()
+
+
+def _read_card(folder: Path) -> dict[str, Any] | None:
+    path = folder / CARD
+    card: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return card
 
 
 def _stored_names(module: Classifier, layout: Layout) -> dict[str, str]:

@@ -190,10 +190,16 @@ class Classify:
         return [[float(value)] for value in chosen]
 
     def attach(self, base: Base, seed: int) -> torch.nn.Module:
-        """The trunk of ``base`` with a head; the dense layer starts from the base's own pooler where it ships one."""
-        from tunewright.adapt.attach import attach_head
+        """The trunk of ``base`` with a head, fresh or, where the base is a tuned model for the same labels, the one it has.
 
-        return attach_head(base, self.config, self.num_outputs, seed)
+        The dense layer of a fresh head starts from the base's own pooler where it ships one. Raises InputError.
+        """
+        from tunewright.adapt.attach import attach_head
+        from tunewright.adapt.save import take_up_head
+
+        module = attach_head(base, self.config, self.num_outputs, seed)
+        take_up_head(module, base, self)
+        return module
 
     def objective(self) -> Objective:
         """Cross-entropy over the labels, or binary cross-entropy on independent outputs."""
