@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tunewright.config.base import ComponentConfig, Option
+from tunewright.evaluate.baseline._embeddings import sample_rows, unit_rows
 from tunewright.evaluate.baseline._linear import answer_from, fit_temperature, squash_for
 from tunewright.evaluate.metric.base import indicators
 from tunewright.types import Answer, Encoder, Labels
 
 if TYPE_CHECKING:
-    from tunewright.types import Floats, Ints
+    from tunewright.types import Floats
 
 
 class UntouchedBase:
@@ -68,17 +69,3 @@ class UntouchedBase:
             return difference
         cosines[:, ~self._centroids.any(axis=1)] = -2.0
         return cosines
-
-
-def unit_rows(rows: Floats) -> Floats:
-    """rows[N, H] scaled to length 1; a zero row stays zero."""
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    result: Floats = np.asarray(rows, dtype=np.float64) / np.where(lengths > 0, lengths, 1.0)
-    return result
-
-
-def sample_rows(num_rows: int, max_rows: int, seed: int) -> Ints:
-    """All row numbers, or ``max_rows`` of them drawn by ``seed``, ascending."""
-    if num_rows <= max_rows:
-        return np.arange(num_rows)
-    return np.sort(np.random.default_rng(seed).choice(num_rows, max_rows, replace=False))
