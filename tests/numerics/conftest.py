@@ -67,7 +67,9 @@ def _make(folder: Path, architecture: str, changes: Mapping[str, Any]) -> Base:
     known = {f"{role}_token_id": ids[names[f"{role}_token"]] for role in ("bos", "eos") if f"{role}_token" in names}
     options = {**_shape(architecture), "vocab_size": len(ids), **known, **changes}
     torch.manual_seed(1)
-    model = MODEL_MAPPING[type(config := CONFIG_MAPPING[architecture](**options))](config)
+    config_class: Any = CONFIG_MAPPING[architecture]
+    model_class: Any = MODEL_MAPPING[config_class]
+    model = model_class(config_class(**options))
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):  # zero at first, which would hide a bias that is lost
             torch.nn.init.normal_(parameter, std=0.1)

@@ -67,7 +67,9 @@ def test_an_update_is_the_gradient_of_the_weighted_mean(
         rows = loop.batches.rows(step)
         logits = torch.cat([oracle.head(_first_state(oracle, examples.ids[row])) for row in rows])
         target = examples.targets[rows, 0].long()
-        functional.cross_entropy(logits, target, weight=torch.tensor([0.2, 1.0, 5.0]), label_smoothing=0.1).backward()
+        torch.autograd.backward(
+            functional.cross_entropy(logits, target, weight=torch.tensor([0.2, 1.0, 5.0]), label_smoothing=0.1)
+        )
         wanted = {name: -0.5 * parameter.grad for name, parameter in oracle.named_parameters()}
         assert_close(updates_of(loop, 1), wanted)
 

@@ -112,11 +112,11 @@ def check_against_stock(saved: Saved) -> None:
     assert (ours - theirs).abs().max() < 1e-5
 
     loss, count = make_loss(saved.task.objective())(ours, {"target": target})
-    (loss / count).backward()
+    torch.autograd.backward(loss / count)
     if saved.task.sigmoid:
-        functional.binary_cross_entropy_with_logits(theirs, target).backward()
+        torch.autograd.backward(functional.binary_cross_entropy_with_logits(theirs, target))
     else:
-        functional.cross_entropy(theirs, target[:, 0].long()).backward()
+        torch.autograd.backward(functional.cross_entropy(theirs, target[:, 0].long()))
     own = {stock_name(name, saved): parameter.grad for name, parameter in saved.module.named_parameters()}
     stock = {name: parameter.grad for name, parameter in saved.stock.named_parameters()}
     assert own.keys() == stock.keys()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -21,7 +23,8 @@ def test_segments_lie_end_to_end_with_positions_and_bounds() -> None:
 
 
 def test_arrays_of_any_integer_type_are_taken() -> None:
-    assert flatten([np.array([1, 2], dtype=np.int32)]).ids.dtype == torch.int64
+    rows: list[Any] = [np.array([1, 2], dtype=np.int32)]
+    assert flatten(rows).ids.dtype == torch.int64
 
 
 @given(st.lists(st.integers(1, 50), max_size=40), st.integers(1, 120))

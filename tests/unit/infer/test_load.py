@@ -62,10 +62,10 @@ def test_architectures_with_habits_of_their_own_load_too(
     """No pooling layer to leave out; no fused attention."""
     from transformers import CONFIG_MAPPING, MODEL_MAPPING
 
-    config = CONFIG_MAPPING[architecture](
-        vocab_size=99, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48, **options
-    )
-    model: Any = MODEL_MAPPING[type(config)](config)
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
+    config_class: Any = CONFIG_MAPPING[architecture]
+    model_class: Any = MODEL_MAPPING[config_class]
+    model = model_class(config_class(vocab_size=99, **shape, **options))
     model.save_pretrained(tmp_path)
     found = load_trunk(tmp_path).state_dict()
     assert all(torch.equal(value, found[name]) for name, value in model.state_dict().items())

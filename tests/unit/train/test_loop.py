@@ -48,7 +48,8 @@ class Poison(nn.Module):
         if self.loop is None or self.loop.step != self.at_step:
             return logits
         if self.backward:
-            logits.register_hook(lambda gradient: gradient.index_fill(1, torch.tensor([1]), self.value))
+            hooked: Any = logits
+            hooked.register_hook(lambda gradient: gradient.index_fill(1, torch.tensor([1]), self.value))
             return logits
         return logits + self.value
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import torch
+from pydantic import field_validator
 
 from tunewright.config.base import ComponentConfig, Option
 from tunewright.errors import InputError
@@ -18,6 +19,15 @@ class Full:
         """Options of full fine-tuning."""
 
         trainable: str = Option(".*", "Regular expression over parameter names; only those that match are trained.")
+
+        @field_validator("trainable")
+        @classmethod
+        def _is_a_pattern(cls, given: str) -> str:
+            try:
+                re.compile(given)
+            except re.error as error:
+                raise ValueError(f"not a regular expression: {error}") from None
+            return given
 
     def __init__(self, config: Config) -> None:
         """Hold the options."""

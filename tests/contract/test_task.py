@@ -1,0 +1,236 @@
+"""Every file in ``adapt/task`` is a Task: it reads its fields, and gold, targets, head and answers fit each other."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from tunewright import extensions
+from tunewright.adapt.task.classify import Classify
+from tunewright.config.base import config_of
+from tunewright.infer.load import load_tokenizer
+from tunewright.infer.predict import predict_logits
+from tunewright.train.train import make_loss
+from tunewright.types import Base, ColumnProfile, Dataset, Facts, Label, Labels, Ledger
+
+FAMILY = "adapt.task"
+TEXTS = ["a good film", "这部电影很好看", "bad", "not wonderful at all", "a boring movie", "很好"]
+LABELS = ["good", "good", "bad", "bad", "bad", "good"]
+
+
+class EvenOrOdd(Classify):
+    """The seam's fake: a task with fields of its own, whose label is read from a number."""
+
+    fields = (replace(Classify.fields[0], name="sentence"), replace(Classify.fields[1], name="number"))
+
+    def read(self, fields: Mapping[str, object]) -> Mapping[str, object]:
+        text, number = fields.get("sentence"), fields.get("number")
+        if not isinstance(text, str) or not text.strip():
+            raise ValueError("empty text")
+        if isinstance(number, list):
+            return {"sentence": text, "number": number}
+        if not number:
+            raise ValueError("no label")
+        return {"sentence": text, "number": ["even" if len(str(number)) % 2 == 0 else "odd"]}
+
+    def identity(self, fields: Mapping[str, object]) -> str:
+        return str(fields["sentence"])
+
+    def stratum(self, fields: Mapping[str, object]) -> str:
+        return str(fields["number"])
+
+    def with_labels(self, *arguments: Any, **options: Any) -> Classify:
+        bound = super().with_labels(*arguments, **options)
+        bound.__class__ = type(self)
+        return bound
+
+    def bind(self, dataset: Dataset) -> Classify:
+        return self.with_labels(dataset.labels, multi_label=False, label_counts=dataset.label_counts["train"])
+
+    def texts(self, rows: pa.Table) -> list[str]:
+        return super().texts(_renamed(rows))
+
+    def gold(self, rows: pa.Table) -> Any:
+        return super().gold(_renamed(rows))
+
+
+def _renamed(rows: pa.Table) -> pa.Table:
+    return rows.rename_columns(
+        ["text" if n == "sentence" else "label" if n == "number" else n for n in rows.column_names]
+    )
+
+
+@pytest.fixture(params=[*extensions.names(FAMILY), "a fake"])
+def task(request: pytest.FixtureRequest) -> Any:
+    """Each task with its own defaults, and the fake."""
+    if request.param == "a fake":
+        return EvenOrOdd()
+    return extensions.load(FAMILY, request.param)(config_of(FAMILY, request.param)())
+
+
+def given_rows(task: Any) -> list[dict[str, object]]:
+    """What a user might hand in: a text in every text field, a label in every label field."""
+    return [
+        {field.name: text if field.kind == "text" else label for field in task.fields}
+        for text, label in zip(TEXTS, LABELS, strict=True)
+    ]
+
+
+@pytest.fixture
+def dataset(task: Any, tmp_path: Path) -> Dataset:
+    """The rows as the task reads them."""
+    rows = [task.read(row) for row in given_rows(task)]
+    kinds = {field.name: pa.string() if field.kind == "text" else pa.list_(pa.string()) for field in task.fields}
+    columns = {name: pa.array([row[name] for row in rows], kind) for name, kind in kinds.items()}
+    size = len(rows)
+    table = pa.table({"id": pa.array(range(size)), "file": ["f"] * size, "line": pa.array(range(size)), **columns})
+    splits = {"train": table.slice(0, 4), "validation": table.slice(4, 1), "test": table.slice(5, 1)}
+    counts = {}
+    for split, part in splits.items():
+        with pa.OSFile(str(tmp_path / f"{split}.arrow"), "wb") as sink, pa.ipc.new_file(sink, part.schema) as writer:
+            writer.write_table(part)
+        names = [field.name for field in task.fields if field.kind == "label"]
+        counts[split] = Counter(label for name in names for cell in part[name].to_pylist() for label in cell)
+    return Dataset(
+        folder=tmp_path, splits={split: part.num_rows for split, part in splits.items()},
+        columns={field.name: field.name for field in task.fields}, labels=tuple(sorted(sum(counts.values(), Counter()))),
+        label_counts=counts, ledger=Ledger(used=size, truncated=0, duplicate=0, rejected=0, total=size), findings=(),
+        facts=Facts(num_rows=size, mean_characters=9.0, p99_characters=20, scripts={}), files=(), choices=(),
+        fingerprint="f",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def base(tiny_bert_folder: Path) -> Base:
+    config = json.loads((tiny_bert_folder / "config.json").read_text(encoding="utf-8"))
+    return Base(
+        name="tiny", folder=tiny_bert_folder, architecture="bert", kind="encoder", num_parameters=1, max_positions=128,
+        vocabulary_size=config["vocab_size"], licence="", source="", digest="", reason="",
+    )  # fmt: skip
+
+
+def test_its_fields_are_described(task: Any) -> None:
+    assert task.fields
+    assert {field.kind for field in task.fields} <= {"text", "label"}
+    assert all(field.description for field in task.fields)
+    assert len({field.name for field in task.fields}) == len(task.fields)
+
+
+def test_reading_gives_every_field_in_its_form_and_again_the_same(task: Any) -> None:
+    for row in given_rows(task):
+        read = task.read(row)
+        assert set(read) == {field.name for field in task.fields}
+        for field in task.fields:
+            assert isinstance(read[field.name], str if field.kind == "text" else list)
+        assert task.read(read) == read
+        assert isinstance(task.identity(read), str)
+        assert isinstance(task.stratum(read), str)
+
+
+def test_an_unusable_row_is_rejected_with_a_reason(task: Any) -> None:
+    for missing in (field.name for field in task.fields if field.required):
+        for value in (None, "", "  "):
+            with pytest.raises(ValueError, match=r".+"):
+                task.read({**given_rows(task)[0], missing: value.strip() if value else value})
+
+
+def test_identity_tells_texts_apart(task: Any) -> None:
+    assert len({task.identity(task.read(row)) for row in given_rows(task)}) == len(TEXTS)
+
+
+def test_it_recognises_columns_or_says_that_it_cannot(task: Any) -> None:
+    def profile(name: str, **facts: Any) -> ColumnProfile:
+        usual: dict[str, Any] = {
+            "position": 0, "num_values": 100, "num_distinct": 100, "fraction_empty": 0.0, "fraction_distinct": 1.0,
+            "mean_length": 80.0, "max_length": 200, "mean_words": 15.0, "fraction_numeric": 0.0, "fraction_integer": 0.0,
+            "is_list": False, "is_sequential": False, "examples": ("a good film that lasts",),
+        }  # fmt: skip
+        return ColumnProfile(name=name, **{**usual, **facts})
+
+    assert task.recognise([]) is None
+    found = task.recognise(
+        [
+            profile("text"),
+            profile("label", position=1, num_distinct=2, fraction_distinct=0.02, mean_length=3.0, max_length=4,
+                    mean_words=1.0, examples=("good", "bad"), counts={"good": 50, "bad": 50}),
+        ]
+    )  # fmt: skip
+    if found is not None:
+        assert set(found.columns.values()) <= {"text", "label"}
+        assert 0 <= found.confidence <= 1
+        assert set(found.reasons) == set(found.columns)
+
+
+def test_binding_leaves_the_task_itself_unbound(task: Any, dataset: Dataset) -> None:
+    before = dict(vars(task))
+    bound = task.bind(dataset)
+    assert bound is not task
+    assert vars(task) == before
+
+
+def test_rows_are_tokenized_whole_or_cut(task: Any, dataset: Dataset, base: Base) -> None:
+    bound, rows = task.bind(dataset), dataset.table("train")
+    tokenizer = load_tokenizer(base.folder)
+    whole = bound.tokenize(rows, tokenizer, None)
+    assert len(whole) == rows.num_rows == len(bound.texts(rows)) == len(bound.targets(rows))
+    assert all(ids and all(0 <= token < base.vocabulary_size for token in ids) for ids in whole)
+    assert [len(ids) for ids in bound.tokenize(rows, tokenizer, 4)] == [min(4, len(ids)) for ids in whole]
+
+
+def test_targets_logits_and_answers_fit_each_other(task: Any, dataset: Dataset, base: Base) -> None:
+    bound, rows = task.bind(dataset), dataset.table("train")
+    targets = torch.tensor(bound.targets(rows))
+    module = bound.attach(base, seed=1)
+    logits = predict_logits(module, bound.tokenize(rows, load_tokenizer(base.folder), 32))
+    assert bound.objective().name in extensions.names("train.objective")
+    loss, count = make_loss(bound.objective())(torch.from_numpy(logits), {"target": targets})
+    assert torch.isfinite(loss)
+    assert count > 0
+    gold, answer = bound.gold(rows), bound.decode(logits)
+    assert type(gold) is type(answer)
+    assert isinstance(answer, (Label, Labels))
+    assert len(gold) == len(answer) == rows.num_rows
+    assert gold.names == answer.names == dataset.labels
+    assert gold.probabilities is None
+    assert answer.probabilities is not None
+    assert answer.probabilities.shape == (rows.num_rows, len(answer.names))
+    assert len(bound.decode(np.empty((0, 0)))) == 0
+
+
+def test_logits_that_fit_the_targets_better_have_a_smaller_loss_and_the_right_answers(
+    task: Any, dataset: Dataset
+) -> None:
+    """Following the gradient of the objective leads ``decode`` to the gold."""
+    bound, rows = task.bind(dataset), dataset.table("train")
+    columns = {"target": torch.tensor(bound.targets(rows))}
+    width = (
+        bound.decode(np.zeros((0, 0))).probabilities.shape[1]
+        if not hasattr(bound, "num_outputs")
+        else bound.num_outputs
+    )
+    logits = torch.zeros(rows.num_rows, width, requires_grad=True)
+    loss_function = make_loss(bound.objective())
+    for _ in range(20):
+        logits.grad = None
+        torch.autograd.backward(loss_function(logits, columns)[0])
+        assert logits.grad is not None
+        logits.data -= logits.grad
+    assert np.array_equal(bound.decode(logits.detach().double().numpy()).chosen, bound.gold(rows).chosen)
+
+
+def test_its_metrics_and_baselines_exist_and_fit_its_answers(task: Any, dataset: Dataset) -> None:
+    bound = task.bind(dataset)
+    assert bound.metrics
+    for name in bound.metrics:
+        assert type(bound.gold(dataset.table("train"))) in extensions.load("evaluate.metric", name)().accepts
+    assert set(bound.baselines) <= set(extensions.names("evaluate.baseline"))
+    assert "majority" in bound.baselines
