@@ -39,7 +39,7 @@ def _call(trunk: Any, ids_SL: torch.Tensor, mask: torch.Tensor | None) -> torch.
 
 
 def _padding_id(trunk: Any) -> int:
-    """An id for the empty slots; RoBERTa derives its positions from it, elsewhere any valid id does."""
+    """An id for the empty slots: the pad id, which RoBERTa leaves out when it counts positions, or any valid one."""
     embeddings: torch.nn.Embedding = trunk.get_input_embeddings()
     if embeddings.padding_idx is not None:
         return int(embeddings.padding_idx)

@@ -173,11 +173,10 @@ class Events(Consumer):
 class Progress(Consumer):
     """Tells how far the run is, with loss and rate; the command line draws it."""
 
-    def __init__(self, tell: Tell, num_steps: int, first_step: int) -> None:
-        """``num_steps`` of the whole run; ``first_step`` is where this process began."""
+    def __init__(self, tell: Tell, num_steps: int) -> None:
+        """``num_steps`` of the whole run; the rate is that of this process."""
         self.tell = tell
         self.num_steps = num_steps
-        self.first_step = first_step
         self.started = time.monotonic()
         self.num_examples = 0
         self.smooth: float | None = None

@@ -175,7 +175,7 @@ class _Run:
         num_steps = loop.settings.num_steps
         self.consumers: Sequence[Consumer] = (
             Events(lambda kind, facts: watch.events.append(kind, **facts)),
-            Progress(watch.tell, num_steps, loop.step),
+            Progress(watch.tell, num_steps),
             EvaluateEvery(fit.config.evaluate_every or loop.batches.steps_per_epoch, num_steps),
             early,
             CommitEvery(fit.config.commit_seconds),

@@ -137,7 +137,7 @@ def test_events_hold_the_facts_in_json_and_name_the_rows_of_a_skipped_step() -> 
 
 def test_progress_tells_step_loss_and_the_last_score() -> None:
     told: list[tuple[str, float, float | None, str]] = []
-    progress = Progress(lambda *facts: told.append(facts), num_steps=20, first_step=0)
+    progress = Progress(lambda *facts: told.append(facts), num_steps=20)
     progress.saw(replace(STEP, loss=math.nan))
     progress.saw(replace(STEP, step=2, loss=1.0))
     progress.evaluated(at(2, 0.875))
