@@ -48,7 +48,7 @@ def say_nothing(choice: Choice) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Pinned:
-    """What a replay takes over from the original: the Plan's choices as JSON, and the fingerprint that the data must have."""
+    """What a replay takes over from the original: the Plan's choices as JSON, and the digest that the rows must have."""
 
     choices: Sequence[Mapping[str, Any]]
     data: str
@@ -204,11 +204,11 @@ class Road:
                 target = self.folder.stage("data")
                 dataset = prepare(self.recipe.data, self.task, target, rows=self.request.rows, tell=self.watcher.tell)
         self._decide(*dataset.choices)
-        if self.pinned and self.pinned.data != dataset.fingerprint:
+        if self.pinned and self.pinned.data != _content_digest(dataset):
             raise InputError(
                 "the data are not those of the original run",
                 where=", ".join(file.path for file in dataset.files),
-                given=dataset.fingerprint[:16],
+                given=_content_digest(dataset)[:16],
                 allowed=self.pinned.data[:16],
                 hint="restore the files, or start a new run: tunewright run",
             )
@@ -374,7 +374,7 @@ class Road:
             **result.data_part(dataset, encoded),
             **result.config_part(loaded, self.choices),
             **result.environment_part(),
-            "hashes": {"data": dataset.fingerprint, "encoded": encoded.fingerprint, "base": base.digest},
+            "hashes": {"data": _content_digest(dataset), "encoded": encoded.fingerprint, "base": base.digest},
             "timings": {**self.timings, "total": sum(self.timings.values())},
             "peak_memory_bytes": result.peak_memory_bytes(),
         }
@@ -430,3 +430,8 @@ class Road:
 
 def _read_plan(saved: Mapping[str, Any]) -> Plan:
     return Plan(tuple(Choice(**choice) for choice in saved["choices"]))
+
+
+def _content_digest(dataset: Dataset) -> str:
+    """The digest of the rows themselves, split by split, whatever options led to them."""
+    return digest_json([[split, sha256_file(dataset.folder / f"{split}.arrow")] for split in dataset.splits])

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from tunewright.adapt.encode import Encode
-from tunewright.config.base import ComponentConfig, Extension, ExtensionOption, Option
-from tunewright.config.load import Loaded, load
+from tunewright.config.base import AUTO, ComponentConfig, Extension, ExtensionOption, Option
+from tunewright.config.load import Loaded, flatten, load
 from tunewright.data.prepare import Prepare
 from tunewright.errors import InputError
 from tunewright.evaluate.evaluate import Evaluate
@@ -109,8 +109,14 @@ def run_name(request: Request) -> str:
 
 
 def fillable(loaded: Loaded[Recipe], choices: Sequence[Choice]) -> list[Choice]:
-    """The choices that stand for an option of the recipe which nobody has set."""
+    """The choices that stand for an option of the recipe which was left open (empty or ``auto``)."""
     named = [choice for choice in choices if choice.path == "task.name"]
-    options = [c for c in choices if c.path in loaded.origins and str(loaded.origins[c.path]) == "default"]
+    open_paths = {path for path, value in leaves(loaded.config.model_dump(mode="json")) if value in (None, AUTO)}
+    options = [choice for choice in choices if choice.path in open_paths]
     inner = [c for c in choices if c.path.startswith(("task.", "data.columns.")) and c.path not in loaded.origins]
     return list({choice.path: choice for choice in (*named, *options, *inner)}.values())
+
+
+def leaves(tree: Mapping[str, Any]) -> list[tuple[str, object]]:
+    """The options of a configuration by their dotted path."""
+    return [(".".join(key), value) for key, value in flatten(tree).items()]

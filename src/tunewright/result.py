@@ -111,7 +111,7 @@ def environment_part() -> dict[str, Any]:
     return {
         "environment": {
             "python": sys.version.split()[0],
-            "platform": platform.platform(terse=True),
+            "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
             "cpu": _cpu(),
             "cpu_features": [torch.backends.cpu.get_cpu_capability()],
             "threads": torch.get_num_threads(),
@@ -147,7 +147,7 @@ def _errors(report: Report, dataset: Dataset, task: Any) -> list[dict[str, objec
 
     splits = ["test"] if report.judged_on == "test" else list(dataset.splits)
     rows = pa.concat_tables([dataset.table(split) for split in splits])
-    indices = [worst.index for worst in report.worst]
+    indices = pa.array([worst.index for worst in report.worst], pa.int64())
     taken = rows.take(indices)
     texts = task.texts(taken)
     places = zip(taken["id"].to_pylist(), taken["file"].to_pylist(), taken["line"].to_pylist(), texts, strict=True)
@@ -170,4 +170,4 @@ def _cpu() -> str:
         for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    return platform.machine()
