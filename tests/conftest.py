@@ -64,7 +64,7 @@ class RunProcess(Protocol):
 
     def __call__(
         self,
-        *command: str | Path,
+        *command: str | int | Path,
         environment: Mapping[str, str] = {},
         folder: Path | None = None,
         timeout_seconds: float = 100,
@@ -75,7 +75,7 @@ class StartProcess(Protocol):
     """Starts a command and returns at once; what still runs at the end of the test is killed."""
 
     def __call__(
-        self, *command: str | Path, environment: Mapping[str, str] = {}, folder: Path | None = None
+        self, *command: str | int | Path, environment: Mapping[str, str] = {}, folder: Path | None = None
     ) -> subprocess.Popen[str]: ...
 
 
@@ -86,12 +86,12 @@ def start_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartPro
     started: list[subprocess.Popen[str]] = []
 
     def start(
-        *command: str | Path, environment: Mapping[str, str] = {}, folder: Path | None = None
+        *command: str | int | Path, environment: Mapping[str, str] = {}, folder: Path | None = None
     ) -> subprocess.Popen[str]:
         watched = {"PYTHONPATH": str(AUDIT), audit_hook.LOG: str(log), "PYTHONUTF8": "1"}
         process: subprocess.Popen[str] = audit_hook.start(
             subprocess.Popen,
-            [os.fspath(word) for word in command],
+            [str(word) for word in command],
             env={**os.environ, **watched, **environment},
             cwd=folder,
             stdin=subprocess.DEVNULL,
@@ -114,7 +114,7 @@ def run_process(start_process: StartProcess) -> RunProcess:
     """Runs declared processes under the same watch as the test."""
 
     def run(
-        *command: str | Path,
+        *command: str | int | Path,
         environment: Mapping[str, str] = {},
         folder: Path | None = None,
         timeout_seconds: float = 100,
@@ -172,7 +172,9 @@ def tiny_bert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     words = "a an and bad boring film good great is movie not of terrible the this was wonderful".split()
     letters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
-    vocabulary = dict.fromkeys([*special, *words, *letters, *(f"##{letter}" for letter in letters), *_frequent_chinese()])
+    vocabulary = dict.fromkeys(
+        [*special, *words, *letters, *(f"##{letter}" for letter in letters), *_frequent_chinese()]
+    )
     ids = {token: index for index, token in enumerate(vocabulary)}
     tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)

@@ -40,6 +40,8 @@ class Allowance:
     module: str
     reason: str
     condition: Callable[[tuple[Any, ...]], bool] = lambda _: True
+    is_direct: bool = False
+    """The module itself must act, not something that it calls."""
 
 
 def _command(*expected: str) -> Callable[[tuple[Any, ...]], bool]:
@@ -65,6 +67,7 @@ ALLOWED = (
         "pip's settings are asked of pip, which alone knows where they stand",
         _command("-m", "pip", "config", "list"),
     ),
+    Allowance(frozenset({"os.fork"}), "kill_campaign", "forks the runs that it kills", is_direct=True),
     Allowance(_PROCESS, "audit_hook", "a process that a test starts through the fixture, watched like the test"),
 )
 _INDEX = Allowance(_NETWORK | _LOOKUP, "tunewright.assets", "the package index, in tests that are marked for it")
@@ -106,7 +109,7 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
     allowances = (*ALLOWED, _INDEX) if _state["may_reach_index"] else ALLOWED
     fitting = [one for one in allowances if event in one.events and one.condition(arguments)]
     callers = list(_callers(sys._getframe(1)))
-    if any(caller.startswith(one.module) for one in fitting for caller in callers):
+    if any(caller.startswith(one.module) for one in fitting for caller in callers[: 1 if one.is_direct else None]):
         return
     act = f"{event}{arguments[1:] if event in _NETWORK else arguments!r} from {' < '.join(callers[:6])}"
     refused.append(act)
@@ -117,10 +120,12 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _callers(frame: FrameType | None) -> Iterator[str]:
-    """The names of the modules in the call stack, innermost first, each once in a row."""
+    """The modules in the call stack, innermost first, each once in a row; a program goes by the name of its file."""
     last = ""
     while frame is not None:
         name = str(frame.f_globals.get("__name__", "?"))
+        if name == "__main__":
+            name = os.path.basename(frame.f_code.co_filename).removesuffix(".py")  # noqa: PTH119
         if name != last:
             yield name
         last, frame = name, frame.f_back

@@ -64,5 +64,13 @@ def test_a_declared_process_runs_under_the_watch(run_process: RunProcess, tmp_pa
     assert log.read_text(encoding="utf-8").startswith("os.system")
 
 
+def test_a_direct_allowance_ends_at_its_module(run_process: RunProcess, tmp_path: Path) -> None:
+    log = tmp_path / "refused.txt"
+    program = tmp_path / "kill_campaign.py"
+    program.write_text("import os, pty\nchild = os.fork()\nif not child: os._exit(0)\nos.waitpid(child, 0)\npty.fork()")
+    done = run_process(sys.executable, program, environment={audit_hook.LOG: str(log)})
+    assert "AuditError: os.forkpty() from pty < kill_campaign" in done.stderr
+
+
 def test_every_allowance_has_its_reason() -> None:
     assert all(allowance.module and len(allowance.reason.split()) >= 3 for allowance in audit_hook.ALLOWED)

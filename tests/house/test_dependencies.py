@@ -14,7 +14,11 @@ from sources import REPOSITORY, imported, python_files
 PART_OF = {"pydantic-core": "pydantic"}
 """Distributions that belong to another, which pins them."""
 
-OWN = {"audit_hook", "conftest", "generated_pages", "sources", "tunewright"}
+THROUGH = {
+    "accelerate": "transformers reads a GGUF file with it",
+    "gguf": "transformers reads a GGUF file with it",
+}
+"""What another package needs for what this one asks of it."""
 
 
 def declared(*extras: str) -> set[str]:
@@ -26,11 +30,12 @@ def declared(*extras: str) -> set[str]:
 def needed(*folders: str) -> dict[str, str]:
     """Every distribution that the files import when they run, and one place where."""
     distributions = packages_distributions()
+    own = {"tunewright", *(path.stem for path in python_files(*folders))}
     found: dict[str, str] = {}
     for path in python_files(*folders):
         for _, full, line in imported(without_type_checking(path)):
             package = full.partition(".")[0]
-            if package not in sys.stdlib_module_names and package not in OWN:
+            if package not in sys.stdlib_module_names and package not in own:
                 for distribution in distributions.get(package, [package]):
                     name = distribution.lower().replace("_", "-")
                     found[PART_OF.get(name, name)] = f"{path.name}:{line}"
@@ -59,7 +64,8 @@ def test_the_tests_import_what_the_dev_extra_declares() -> None:
 
 
 def test_the_package_imports_what_it_declares() -> None:
-    assert declared() - set(needed("src")) == set()
+    assert declared() - set(needed("src")) - set(THROUGH) == set()
+    assert set(THROUGH) <= declared()
 
 
 def test_imports_for_the_type_checker_do_not_count(tmp_path: Path) -> None:
