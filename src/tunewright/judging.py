@@ -21,25 +21,11 @@ from tunewright.evaluate.threshold import choose_thresholds
 from tunewright.infer.precision import precision
 from tunewright.infer.predict import make_encoder, predict_logits
 from tunewright.recipe import Recipe
+from tunewright.seams import Encoder, Method
 from tunewright.train import rows as embedding_rows
 from tunewright.train.batches import Examples, read_examples
 from tunewright.train.train import Fit, fit_quietly
-from tunewright.types import (
-    Answer,
-    Base,
-    Choice,
-    Dataset,
-    Encoded,
-    Encoder,
-    Floats,
-    Ints,
-    Label,
-    Labels,
-    Method,
-    Plan,
-    Report,
-    Tell,
-)
+from tunewright.types import Answer, Base, Choice, Dataset, Encoded, Floats, Ints, Label, Labels, Plan, Report, Tell
 
 CHEAP = ("accuracy", "macro_f1", "micro_f1", "log_loss", "subset_accuracy")
 """Metrics that are followed during training, beside the declared one."""

@@ -31,13 +31,14 @@ from tunewright.model.select import select
 from tunewright.recipe import Recipe, Request, fillable, read_request, run_name
 from tunewright.report.config import Report as Shown
 from tunewright.report.render import render
+from tunewright.seams import Method
 from tunewright.store.artifact import open_artifact
 from tunewright.store.digest import digest_code, digest_json, sha256_file
 from tunewright.store.run import RESULT, RunFolder
 from tunewright.train import rows as embedding_rows
 from tunewright.train.batches import read_examples
 from tunewright.train.train import Fit, Watch, make_plan, train
-from tunewright.types import Base, Checkpoint, Choice, Dataset, Encoded, Method, Plan, Report, Tell, tell_nobody
+from tunewright.types import Base, Checkpoint, Choice, Dataset, Encoded, Plan, Report, Tell, tell_nobody
 
 Until = Literal["prepare", "train", "evaluate"]
 

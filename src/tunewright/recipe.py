@@ -19,6 +19,7 @@ from typing import Any
 
 from tunewright.adapt.encode import Encode
 from tunewright.config.base import AUTO, ComponentConfig, Extension, ExtensionOption, Option
+from tunewright.config.explain import dotted
 from tunewright.config.load import Loaded, flatten, load
 from tunewright.data.prepare import Prepare
 from tunewright.errors import InputError
@@ -119,4 +120,4 @@ def fillable(loaded: Loaded[Recipe], choices: Sequence[Choice]) -> list[Choice]:
 
 def leaves(tree: Mapping[str, Any]) -> list[tuple[str, object]]:
     """The options of a configuration by their dotted path."""
-    return [(".".join(key), value) for key, value in flatten(tree).items()]
+    return [(dotted(key), value) for key, value in flatten(tree).items()]

@@ -1,19 +1,18 @@
-"""The records that flow along the road, and the seams between the stages.
+"""The records that flow along the road.
 
     sources ─▶ Dataset ─▶ Base ─▶ Encoded ─▶ Trainable ─▶ Step, Step, ... ─▶ Checkpoint ─▶ Report
 
-Every record is frozen: it is made in one place and never changed afterwards. A seam is a Protocol of a few methods;
-a file in the family's folder implements it. Nothing heavy is imported here (no torch, no pyarrow), so that
-``tunewright --help`` stays fast; annotations that name such types are only read by the type checker.
+Every record is frozen: it is made in one place and never changed afterwards. Nothing heavy is imported here (no torch,
+no pyarrow), so that ``tunewright --help`` stays fast; annotations that name such types are only read by the type checker.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
@@ -494,133 +493,3 @@ class Report:
     figures: Mapping[str, object]
     worst: tuple[WorstRow, ...]
     choices: tuple[Choice, ...]
-
-
-# -------------------------------------------------------------------------------------------------------------- seams
-
-
-class Source(Protocol):
-    """A file format (``data/source/*.py``)."""
-
-    def recognise(self, path: Path, head: bytes) -> float:
-        """How sure (0..1) this source is that it can read the file, from its name and its first bytes."""
-        ...
-
-    def read(self, path: Path) -> Iterator[Record]:
-        """The rows in file order; raises InputError with file:line where the file cannot be parsed."""
-        ...
-
-
-class Task(Protocol):
-    """A task (``adapt/task/*.py``): everything that is particular to it, asked by the stages through this seam."""
-
-    @property
-    def fields(self) -> Sequence[Field]:
-        """The fields that the task reads from each row."""
-        ...
-
-    def recognise(self, profiles: Sequence[ColumnProfile]) -> Recognition | None:
-        """Which columns fill the fields, or None where this task does not fit the data."""
-        ...
-
-    def read(self, fields: Row) -> Row:
-        """The row in canonical form (text fields as str, label fields as list of str); ValueError rejects it with a reason."""
-        ...
-
-    def identity(self, fields: Row) -> str:
-        """The text over which duplicates are judged."""
-        ...
-
-    def stratum(self, fields: Row) -> str:
-        """The stratum that splits keep in proportion."""
-        ...
-
-    def bind(self, dataset: Dataset) -> Task:
-        """This task with the data's label set; everything below may only be asked of a bound task."""
-        ...
-
-    def texts(self, rows: pa.Table) -> list[str]:
-        """What a baseline or a person reads of each row."""
-        ...
-
-    def tokenize(self, rows: pa.Table, tokenizer: Any, max_length: int | None) -> list[list[int]]:
-        """Token ids of each row in order, special tokens included; whole where ``max_length`` is None."""
-        ...
-
-    def targets(self, rows: pa.Table) -> list[list[float]]:
-        """The training target of each row, in the form that the objective reads."""
-        ...
-
-    def attach(self, base: Base, seed: int) -> torch.nn.Module:
-        """The base with this task's fresh head (initialised from ``seed``): maps a Batch to logits[N, C]."""
-        ...
-
-    def objective(self) -> Objective:
-        """What is minimised."""
-        ...
-
-    def gold(self, rows: pa.Table) -> Answer:
-        """The right answers."""
-        ...
-
-    def decode(self, logits: Floats) -> Answer:
-        """What the logits[N, C] say."""
-        ...
-
-    @property
-    def metrics(self) -> Sequence[str]:
-        """The metrics to report, the primary one first."""
-        ...
-
-    @property
-    def baselines(self) -> Sequence[str]:
-        """The baselines to compare with."""
-        ...
-
-
-class Method(Protocol):
-    """A way of tuning (``adapt/method/*.py``): it wraps a module and folds back into it."""
-
-    def wrap(self, module: torch.nn.Module, objective: Objective) -> Trainable:
-        """The module made trainable, with its phases. Before training it computes what the module computed."""
-        ...
-
-    def fold(self, trainable: Trainable) -> torch.nn.Module:
-        """A plain module that computes what the trained one computes."""
-        ...
-
-
-class Metric(Protocol):
-    """A metric (``evaluate/metric/*.py``): one row of statistics per example, and a value from weighted rows."""
-
-    @property
-    def accepts(self) -> tuple[type, ...]:
-        """The kinds of Answer that the metric reads."""
-        ...
-
-    def observe(self, answer: Any, gold: Any) -> Floats:
-        """Statistics[N, K], one row per example."""
-        ...
-
-    def value(self, statistics: Floats, weights: Floats | None = None) -> float | None:
-        """The metric over the rows, each counted ``weights[n]`` times; None where it is undefined."""
-        ...
-
-
-Encoder = Callable[[Sequence[str]], "Floats"]
-"""Texts to frozen embeddings[N, H] of the untouched base; given to baselines as an argument."""
-
-
-class Baseline(Protocol):
-    """A reference (``evaluate/baseline/*.py``) that the tuned model has to beat."""
-
-    def fit(self, texts: Sequence[str], gold: Answer, encoder: Encoder | None) -> None:
-        """Learn from the training rows."""
-        ...
-
-    def predict(self, texts: Sequence[str], encoder: Encoder | None) -> Answer:
-        """Answer for other rows, with the same label names as the gold answers it was fitted on."""
-        ...
-
-
-Rows = Iterable[Record]

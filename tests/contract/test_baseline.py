@@ -10,7 +10,8 @@ import pytest
 
 from tunewright import extensions
 from tunewright.config.base import ComponentConfig
-from tunewright.types import Answer, Encoder, Floats, Label, Labels
+from tunewright.seams import Encoder
+from tunewright.types import Answer, Floats, Label, Labels
 
 NAMES = extensions.names("evaluate.baseline")
 LEARNING = tuple(name for name in NAMES if name != "majority")

@@ -13,7 +13,8 @@ from torch import nn
 from tunewright import extensions
 from tunewright.config.base import config_of
 from tunewright.errors import InputError
-from tunewright.types import Method, Objective, Phase, Trainable
+from tunewright.seams import Method
+from tunewright.types import Objective, Phase, Trainable
 
 FAMILY = "adapt.method"
 OBJECTIVE = Objective("cross_entropy")

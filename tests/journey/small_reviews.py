@@ -18,6 +18,7 @@ SMALL = (
     "train.dtype=fp32",
     "train.threads=1",
     "train.lr=0.003",
+    "train.patience=0",
     "evaluate.out_of_fold=false",
     "evaluate.resamples=200",
 )

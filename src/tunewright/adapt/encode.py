@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from tunewright.config.base import ComponentConfig, Option
 from tunewright.errors import InputError
+from tunewright.seams import Task
 from tunewright.store.artifact import Artifact, Draft, commit_artifact
 from tunewright.store.digest import digest_code, digest_json
-from tunewright.types import Base, Choice, Dataset, Encoded, Ledger, Task, Tell, tell_nobody
+from tunewright.types import Base, Choice, Dataset, Encoded, Ledger, Tell, tell_nobody
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

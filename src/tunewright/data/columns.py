@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from tunewright.data.inputs import Input
 from tunewright.data.splits import TRAIN, read_split
 from tunewright.errors import InputError, nearest
-from tunewright.types import Choice, ColumnProfile, Recognition, Task
+from tunewright.seams import Task
+from tunewright.types import Choice, ColumnProfile, Recognition
 
 SURE = 0.6
 """A recognition with less confidence is put to the user instead of acted on."""

@@ -31,8 +31,9 @@ from tunewright.data.source.base import Unusable
 from tunewright.data.splits import OPEN, SPLITS, TEST, TRAIN, VALIDATION, Shares, assign_splits, read_split
 from tunewright.data.tables import LEDGER, SPOOL, RowWriter, batches, write_ledger, write_splits
 from tunewright.errors import GateError, InputError
+from tunewright.seams import Task
 from tunewright.store.artifact import Draft
-from tunewright.types import Choice, ColumnProfile, Dataset, Finding, Ledger, SourceFile, Task, Tell
+from tunewright.types import Choice, ColumnProfile, Dataset, Finding, Ledger, SourceFile, Tell
 
 _TELL_EVERY = 5_000
 _LEAST_ALLOWED = 10

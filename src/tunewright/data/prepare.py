@@ -17,9 +17,10 @@ from tunewright.data.filling import Filling
 from tunewright.data.inputs import Input, gather, survey
 from tunewright.data.record import FORMAT, from_facts, to_facts
 from tunewright.errors import CorruptError
+from tunewright.seams import Task
 from tunewright.store.artifact import commit_artifact, open_artifact
 from tunewright.store.digest import digest_code, digest_json
-from tunewright.types import Dataset, Task, Tell, tell_nobody
+from tunewright.types import Dataset, Tell, tell_nobody
 
 
 class Prepare:

@@ -12,7 +12,8 @@ from tunewright.evaluate.diagnose import Curves
 from tunewright.evaluate.opponents import refit_opponent
 from tunewright.evaluate.out_of_fold import FitPredict, FoldPlan, out_of_fold, plan_folds
 from tunewright.evaluate.threshold import apply_thresholds, choose_thresholds
-from tunewright.types import Answer, Baseline, Choice, Encoder, Tell
+from tunewright.seams import Baseline, Encoder
+from tunewright.types import Answer, Choice, Tell
 
 if TYPE_CHECKING:
     from tunewright.evaluate.evaluate import Evaluate

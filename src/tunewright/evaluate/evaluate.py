@@ -39,18 +39,8 @@ from tunewright.evaluate.score import choose_primary, fitting_metrics, measure, 
 from tunewright.evaluate.threshold import apply_thresholds
 from tunewright.evaluate.verdict import UNTOUCHED_BASE, judge, show_value
 from tunewright.evaluate.worst import find_worst
-from tunewright.types import (
-    Answer,
-    Choice,
-    Comparison,
-    Encoder,
-    Label,
-    Labels,
-    Report,
-    Tell,
-    Verdict,
-    tell_nobody,
-)
+from tunewright.seams import Encoder
+from tunewright.types import Answer, Choice, Comparison, Label, Labels, Report, Tell, Verdict, tell_nobody
 
 if TYPE_CHECKING:
     from tunewright.types import Ints

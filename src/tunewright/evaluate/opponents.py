@@ -12,7 +12,8 @@ from tunewright.errors import InputError
 from tunewright.evaluate.out_of_fold import FitPredict
 from tunewright.evaluate.score import better_first
 from tunewright.evaluate.verdict import UNTOUCHED_BASE
-from tunewright.types import Answer, Baseline, Choice, Encoder, Tell
+from tunewright.seams import Baseline, Encoder
+from tunewright.types import Answer, Choice, Tell
 
 if TYPE_CHECKING:
     from tunewright.types import Floats, Ints

@@ -15,7 +15,8 @@ from tunewright.infer.batch import flatten, group_by_tokens, to_device
 from tunewright.infer.forward import run_trunk
 from tunewright.infer.load import tokenize
 from tunewright.infer.precision import precision
-from tunewright.types import Batch, Encoder, Floats, Ints, Tell, tell_nobody
+from tunewright.seams import Encoder
+from tunewright.types import Batch, Floats, Ints, Tell, tell_nobody
 
 TOKENS_PER_BATCH = 4096
 """Padded tokens in one forward: enough to keep two cores busy, a few tens of MB of activations for a small encoder."""

@@ -10,7 +10,8 @@ import numpy as np
 from tunewright.config.base import ComponentConfig, Option
 from tunewright.evaluate.baseline._embeddings import sample_rows
 from tunewright.evaluate.baseline._linear import LogisticModel, choose_strength
-from tunewright.types import Answer, Encoder
+from tunewright.seams import Encoder
+from tunewright.types import Answer
 
 if TYPE_CHECKING:
     from tunewright.types import Floats

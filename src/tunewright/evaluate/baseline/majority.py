@@ -9,7 +9,8 @@ import numpy as np
 
 from tunewright.config.base import ComponentConfig
 from tunewright.evaluate.metric.base import indicators
-from tunewright.types import Answer, Encoder, Label, Labels
+from tunewright.seams import Encoder
+from tunewright.types import Answer, Label, Labels
 
 if TYPE_CHECKING:
     from tunewright.types import Bools, Floats

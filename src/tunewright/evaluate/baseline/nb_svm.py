@@ -12,7 +12,8 @@ from tunewright.config.base import ComponentConfig, Option
 from tunewright.evaluate.baseline._features import NgramCounter
 from tunewright.evaluate.baseline._linear import fit_temperature, inner_split, squash_for
 from tunewright.evaluate.metric.base import indicators
-from tunewright.types import Answer, Encoder, Label, Labels
+from tunewright.seams import Encoder
+from tunewright.types import Answer, Label, Labels
 
 if TYPE_CHECKING:
     from tunewright.types import Bools, Floats

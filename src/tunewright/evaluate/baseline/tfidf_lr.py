@@ -8,7 +8,8 @@ from typing import Any
 from tunewright.config.base import ComponentConfig, Option
 from tunewright.evaluate.baseline._features import NgramCounter
 from tunewright.evaluate.baseline._linear import LogisticModel, choose_strength
-from tunewright.types import Answer, Encoder
+from tunewright.seams import Encoder
+from tunewright.types import Answer
 
 
 class TfidfLr:

@@ -11,7 +11,8 @@ from tunewright.config.base import ComponentConfig, Option
 from tunewright.evaluate.baseline._embeddings import sample_rows, unit_rows
 from tunewright.evaluate.baseline._linear import answer_from, fit_temperature, squash_for
 from tunewright.evaluate.metric.base import indicators
-from tunewright.types import Answer, Encoder, Labels
+from tunewright.seams import Encoder
+from tunewright.types import Answer, Labels
 
 if TYPE_CHECKING:
     from tunewright.types import Floats
