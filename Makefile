@@ -32,6 +32,11 @@ demo: $(VENV)/.installed
 	  "A gripping film with a wonderful cast." \
 	  "Two hours of my life that I will never get back." \
 	  "The story is thin, but the music saves it."
+	@echo
+	@echo "The report:             $(RUN_FOLDER)/report.html (open it in a browser; docs/guide.md says how to read it)"
+	@echo "Your own file:          $(BIN)/tunewright run FILE"
+	@echo "The Chinese example:    $(BIN)/tunewright run recipes/chinese-reviews.yaml"
+	@echo "The verdict once more:  $(BIN)/tunewright report $(RUN_FOLDER)"
 
 test: install
 	@$(MAKE) --no-print-directory check

@@ -114,7 +114,7 @@ def all_examples(encoded: Encoded, remap: Ints | None) -> Examples:
     )
 
 
-def judge(bench: Bench, *, events: Sequence[Mapping[str, Any]], command: str) -> Report:
+def judge(bench: Bench, *, events: Sequence[Mapping[str, Any]], command: str, folder: str) -> Report:
     """The Report on a tuned model; ``events`` are those of its training, ``command`` the one that repeats the run."""
     return evaluate(
         bench.recipe.evaluate,
@@ -127,6 +127,7 @@ def judge(bench: Bench, *, events: Sequence[Mapping[str, Any]], command: str) ->
         refit=bench.refit,
         curves=curves_of(events, declared_metric(bench.task, bench.dataset, bench.recipe.evaluate.metric)[1]),
         command=command,
+        run=folder,
         tell=bench.tell,
     )
 

@@ -301,6 +301,8 @@ class Road:
         self._decide(declared)
         checkpoints = self.folder.checkpoints()
         latest = checkpoints.latest()
+        for damage in checkpoints.findings():
+            self.watcher.say(Choice("train.checkpoint", "passed over", damage))
         self.events.rewind(latest.step if latest else 0)
         validation = read_examples(encoded, "validation", remap)
         watch = Watch(
@@ -346,7 +348,8 @@ class Road:
                 method=self._method(),
                 tell=self.watcher.tell,
             )
-            report = judging.judge(bench, events=self.events.read(), command=f"tunewright run {self.request.given_as}")
+            again = f"tunewright run {self.request.given_as}"
+            report = judging.judge(bench, events=self.events.read(), command=again, folder=str(self.folder.folder))
         self._decide(*report.choices)
         return report
 

@@ -72,10 +72,11 @@ class Symptoms:
     curves: Curves = field(default_factory=Curves)
 
 
-def diagnose(symptoms: Symptoms, command: str) -> Diagnosis:
+def diagnose(symptoms: Symptoms, command: str, run: str = "RUN") -> Diagnosis:
     """The first cause that the symptoms show, of label trouble, under-fit, over-fit, too few rows; else fine.
 
     ``command`` is what repeats the run (``tunewright run RECIPE``); the next command is it with one override.
+    ``run`` is the run's folder.
     """
     checks: tuple[tuple[Cause, Callable[[Symptoms], list[str]], str], ...] = (
         ("label trouble", _label_trouble, f"{command} report.rows=text"),
@@ -88,7 +89,7 @@ def diagnose(symptoms: Symptoms, command: str) -> Diagnosis:
         evidence = check(symptoms)
         if evidence:
             return Diagnosis(cause, (*evidence, *_scores(symptoms)), next_command)
-    return Diagnosis("fine", tuple(_scores(symptoms)), "tunewright predict RUN FILE -o OUT")
+    return Diagnosis("fine", tuple(_scores(symptoms)), f"tunewright predict {run} FILE -o answers.csv")
 
 
 def find_contradicted(systems: Sequence[Answer], gold: Answer) -> Ints:

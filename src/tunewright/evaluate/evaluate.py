@@ -85,6 +85,7 @@ def evaluate(  # noqa: PLR0913 - collaborators are arguments
     refit: FitPredict | None = None,
     curves: Curves | None = None,
     command: str = "tunewright run RECIPE",
+    run: str = "RUN",
     tell: Tell = tell_nobody,
     units: Callable[[str], Ints] | None = None,
 ) -> Report:
@@ -92,8 +93,9 @@ def evaluate(  # noqa: PLR0913 - collaborators are arguments
 
     ``answers``, ``gold``, ``texts`` and ``units`` take ``train``, ``validation`` or ``test``. ``refit(train_rows,
     test_rows, repeat)`` trains a fresh tuned model and answers other rows, numbered through train, validation and
-    test in this order; it is only used out of fold. ``metrics`` and ``baselines`` are the task's. Raises InputError
-    for a metric or baseline that does not exist or fit, and where there are no rows to judge.
+    test in this order; it is only used out of fold. ``command`` repeats the run,
+    ``run`` is its folder. ``metrics`` and ``baselines`` are the task's. Raises InputError for a metric or baseline that does
+    not exist or fit, and where there are no rows to judge.
     """
     _require_rows(gold)
     once = EncodeOnce(encoder) if encoder is not None else None
@@ -134,7 +136,7 @@ def evaluate(  # noqa: PLR0913 - collaborators are arguments
         validation=validation,
         thresholds=thresholds.get(TUNED, {}),
         verdict=verdict,
-        diagnosis=diagnose(symptoms, command),
+        diagnosis=diagnose(symptoms, command, run),
         figures=draw_figures(tuned, judged.gold),
         worst=find_worst(tuned, judged.gold, config.worst_rows),
         choices=(primary, chosen, _strongest_choice(strongest, validation, primary), threshold_choice, fold_choice),

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
+from tunewright.errors import GateError
 from tunewright.types import Directive, Step, Tell
 
 NOTHING: Collection[Directive] = ()
@@ -120,6 +121,30 @@ class StopEarly(Consumer):
         self.best_step = int(str(state["best_step"]))
         self.num_without_gain = int(str(state["num_without_gain"]))
         self.reason = str(state["reason"])
+
+
+class StopWhenLost(Consumer):
+    """Ends a run whose updates are not finite any more, naming the rows, instead of skipping to the end."""
+
+    def __init__(self, limit: int, lr: float) -> None:
+        """``limit`` skipped updates in a row are too many; ``lr`` is the rate to try a tenth of."""
+        self.limit = limit
+        self.lr = lr
+        self.num_in_a_row = 0
+
+    def saw(self, step: Step) -> Collection[Directive]:
+        """Count skipped updates. Raises GateError at the limit."""
+        self.num_in_a_row = self.num_in_a_row + 1 if step.skipped else 0
+        if self.num_in_a_row >= self.limit:
+            rows = ", ".join(str(row) for row in step.row_ids[:8])
+            raise GateError(
+                f"{self.limit} updates in a row were not finite and none was applied",
+                where=f"step {step.step}",
+                given=f"loss {step.loss}, rows {rows} ...",
+                allowed="finite losses and gradients",
+                hint=f"train.lr={self.lr / 10:g} train.dtype=fp32",
+            )
+        return NOTHING
 
 
 class StopWhenAsked(Consumer):

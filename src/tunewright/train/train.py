@@ -24,6 +24,7 @@ from tunewright.train.consumers import (
     Progress,
     StopEarly,
     StopWhenAsked,
+    StopWhenLost,
 )
 from tunewright.train.loop import Loop, LossFunction, Settings
 from tunewright.train.optim import Optimizer, make_optimizer, rate_at
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
     from tunewright.store.events import EventLog
 
 __all__ = ["Fit", "Train", "Watch", "fit_quietly", "make_loop", "make_loss", "make_plan", "train"]
+
+
+MOST_SKIPPED = 20
+"""Updates in a row that are not finite before the run is given up: a bad batch passes, a broken model does not."""
 
 
 class Train:
@@ -179,6 +184,7 @@ class _Run:
             EvaluateEvery(fit.config.evaluate_every or loop.batches.steps_per_epoch, num_steps),
             early,
             CommitEvery(fit.config.commit_seconds),
+            StopWhenLost(MOST_SKIPPED, float(fit.plan["train.lr"])),
             StopWhenAsked(watch.asked_to_stop),
         )
 

@@ -43,7 +43,7 @@ def test_nothing_is_wrong() -> None:
         == "accuracy: 90.0 % on training rows, 86.0 % on validation rows, 79.0 % on validation rows by NB-SVM"
     )
     assert found.evidence[1] == "the training loss went from 0.690 to 0.300 in 3 epochs"
-    assert found.next_command == "tunewright predict RUN FILE -o OUT"
+    assert found.next_command == "tunewright predict RUN FILE -o answers.csv"
 
 
 @pytest.mark.parametrize(
