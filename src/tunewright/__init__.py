@@ -9,6 +9,7 @@ tunewright.predict(result["run"], ["a gripping film"])
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from tunewright.doctor import examine
     from tunewright.pipeline import run
     from tunewright.replaying import replay
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded: threads that wait give their core away
 
 __all__ = ["examine", "predict", "predict_file", "replay", "run"]
 
