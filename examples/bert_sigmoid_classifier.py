@@ -83,7 +83,7 @@ def probabilities_by_hand(model_folder: Path, texts: Sequence[str]) -> list[floa
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Tune, judge, and open the model; returns the run's result."""
     parser = argparse.ArgumentParser(description="A BERT-class classifier with one sigmoid output.")
-    parser.add_argument("--rows", type=int, default=1000, help="reviews to use; one in five is held out")
+    parser.add_argument("--rows", type=int, default=1500, help="reviews to use; one in five is held out")
     parser.add_argument("--epochs", type=int, default=2, help="passes over the training rows")
     parser.add_argument("--out", help="the run's folder; without it, a folder of `runs`")
     options = parser.parse_args(arguments)

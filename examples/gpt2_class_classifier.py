@@ -27,7 +27,7 @@ from tunewright.assets import fetch_data, fetch_model
 
 MODEL = "smollm2-135m-instruct"
 BATCH_SIZE = 8
-RATE = 2e-5
+RATE = 5e-5
 
 
 @dataclass(frozen=True)
