@@ -20,7 +20,7 @@ AUDIT = Path(__file__).resolve().parent / "audit"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MPLBACKEND"] = "agg"
 os.environ["OMP_NUM_THREADS"] = "2"
-os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # other work on the machine must not stall the tests
+os.environ["GOMP_SPINCOUNT"] = "5000"  # other work on the machine must not stall the tests
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 audit_hook.install()

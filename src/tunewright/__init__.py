@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tunewright.pipeline import run
     from tunewright.replaying import replay
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded: threads that wait give their core away
+os.environ.setdefault("GOMP_SPINCOUNT", "5000")  # before torch loads: threads that wait for long give their core away
 
 __all__ = ["examine", "predict", "predict_file", "replay", "run"]
 
