@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from tunewright.evaluate.config import Evaluate
 from tunewright.evaluate.diagnose import Curves
-from tunewright.evaluate.evaluate import Evaluate, evaluate
+from tunewright.evaluate.evaluate import evaluate
 from tunewright.evaluate.score import choose_primary, fitting_metrics, metric_named, score
 from tunewright.evaluate.threshold import choose_thresholds
 from tunewright.infer.precision import precision

@@ -37,7 +37,8 @@ from tunewright.store.digest import digest_code, digest_json, sha256_file
 from tunewright.store.run import RESULT, RunFolder
 from tunewright.train import rows as embedding_rows
 from tunewright.train.batches import read_examples
-from tunewright.train.train import Fit, Watch, make_plan, train
+from tunewright.train.plan import make_plan
+from tunewright.train.train import Fit, Watch, train
 from tunewright.types import Base, Checkpoint, Choice, Dataset, Encoded, Plan, Report, Tell, tell_nobody
 
 Until = Literal["prepare", "train", "evaluate"]

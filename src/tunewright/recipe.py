@@ -23,10 +23,10 @@ from tunewright.config.explain import dotted
 from tunewright.config.load import Loaded, flatten, load
 from tunewright.data.prepare import Prepare
 from tunewright.errors import InputError
-from tunewright.evaluate.evaluate import Evaluate
+from tunewright.evaluate.config import Evaluate
 from tunewright.model.select import Select
 from tunewright.report.config import Report
-from tunewright.train.train import Train
+from tunewright.train.config import Train
 from tunewright.types import Choice
 
 RECIPE_SUFFIXES = frozenset({".yaml", ".yml"})

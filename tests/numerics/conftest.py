@@ -144,8 +144,9 @@ def _one_thread(_same_start: None) -> None:
 @pytest.fixture
 def build_loop() -> BuildLoop:
     """A loop over ``examples``: cross-entropy of three labels, four rows to a batch, two epochs, AdamW, fp32."""
+    from tunewright.train.config import Train
     from tunewright.train.optim import Optimizer
-    from tunewright.train.train import Fit, Train, make_loop
+    from tunewright.train.train import Fit, make_loop
 
     def build(
         module: Any,

@@ -15,8 +15,9 @@ import pytest
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.linear_model import LogisticRegression
 
+from tunewright.evaluate.config import Evaluate
 from tunewright.evaluate.diagnose import Curves
-from tunewright.evaluate.evaluate import Evaluate, evaluate
+from tunewright.evaluate.evaluate import evaluate
 from tunewright.types import Answer, Floats, Ints, Label, Report
 
 NAMES = ("negative", "positive")

@@ -9,11 +9,10 @@ tunewright.json      task, options, labels, thresholds, max_length: what `predic
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -21,11 +20,10 @@ from tunewright import extensions
 from tunewright.adapt.attach import build_classifier, head_settings, is_stock
 from tunewright.adapt.classifier import Classifier
 from tunewright.adapt.layout import Layout, layout_of
-from tunewright.adapt.task.classify import Classify
 from tunewright.errors import InputError
 from tunewright.infer.load import load_tokenizer, load_trunk, read_config
 from tunewright.store.artifact import Draft
-from tunewright.types import Base
+from tunewright.types import Answer, Base, Floats
 
 CARD = "tunewright.json"
 
@@ -39,11 +37,33 @@ _NOT_TAKEN_OVER = ("_name_or_path", "auto_map", "torch_dtype", "transformers_ver
 """Keys of the base's configuration that are not true of the tuned model, or that name code."""
 
 
+class HeadedTask(Protocol):
+    """A bound task whose model is a trunk with a head over labels; ``config`` holds the options that it was made from."""
+
+    config: Any
+    labels: tuple[str, ...]
+    multi_label: bool
+
+    @property
+    def sigmoid(self) -> bool:
+        """Whether the outputs are independent probabilities."""
+        ...
+
+    @property
+    def num_outputs(self) -> int:
+        """The width of the head."""
+        ...
+
+    def decode(self, logits: Floats) -> Answer:
+        """What the logits[N, C] say."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Tuned:
     """A tuned model ready to answer."""
 
-    task: Classify
+    task: HeadedTask
     module: torch.nn.Module
     tokenizer: Any
     max_length: int
@@ -51,7 +71,7 @@ class Tuned:
     card: Mapping[str, Any]
 
 
-def save_model(draft: Draft, module: torch.nn.Module, task: Classify, base: Base, card: Mapping[str, object]) -> None:
+def save_model(draft: Draft, module: torch.nn.Module, task: HeadedTask, base: Base, card: Mapping[str, object]) -> None:
     """Write the folder described above into ``draft``; ``card`` adds keys to tunewright.json."""
     from safetensors.torch import save_file
 
@@ -65,7 +85,7 @@ def save_model(draft: Draft, module: torch.nn.Module, task: Classify, base: Base
     draft.write_json(
         CARD,
         {
-            "task": "classify",
+            "task": type(task).__module__.rpartition(".")[2],  # an extension's name is its file's name
             "options": task.config.model_dump(mode="json"),
             "labels": list(task.labels),
             "multi_label": task.multi_label,
@@ -89,15 +109,12 @@ def load_model(folder: Path) -> Tuned:
             allowed=f"the model folder of a finished run, with {CARD}",
             hint="tunewright runs list",
         )
-    task_class = extensions.load("adapt.task", card["task"])
-    task = task_class(task_class.Config(**card["options"])).with_labels(  # type: ignore[attr-defined]
-        card["labels"], multi_label=card["multi_label"]
-    )
+    task = _rebuild_task(card)
     module = load_weights(folder, task, card["architecture"], card["kind"])
     return Tuned(task, module, load_tokenizer(folder), card["max_length"], card["thresholds"], card)
 
 
-def load_weights(folder: Path, task: Classify, architecture: str, kind: str) -> Classifier:
+def load_weights(folder: Path, task: HeadedTask, architecture: str, kind: str) -> Classifier:
     """The classifier whose weights ``save_model`` wrote. Raises InputError if any is missing."""
     layout = layout_of(architecture, kind)
     module = build_classifier(load_trunk(folder), layout, task.config, task.num_outputs, seed=0)
@@ -105,20 +122,19 @@ def load_weights(folder: Path, task: Classify, architecture: str, kind: str) -> 
     return module.eval()
 
 
-def take_up_head(module: Classifier, base: Base, task: Classify) -> bool:
+def take_up_head(module: Classifier, base: Base, task: HeadedTask) -> bool:
     """Go on with the head of an earlier run where ``base`` is one for the same labels and the same kind of head."""
     card = _read_card(base.folder)
     if card is None or (card["labels"], card["multi_label"]) != (list(task.labels), task.multi_label):
         return False
     layout = layout_of(base.architecture, base.kind)
-    earlier = Classify(Classify.Config(**card["options"])).with_labels(card["labels"], multi_label=card["multi_label"])
-    if _shape_of_head(layout, earlier) != _shape_of_head(layout, task):
+    if _shape_of_head(layout, _rebuild_task(card)) != _shape_of_head(layout, task):
         return False
     _load_head(module, base.folder, layout)
     return True
 
 
-def _shape_of_head(layout: Layout, task: Classify) -> tuple[object, ...]:
+def _shape_of_head(layout: Layout, task: HeadedTask) -> tuple[object, ...]:
     return task.num_outputs, head_settings(layout, task.config)
 
 
@@ -137,6 +153,12 @@ def _read_card(folder: Path) -> dict[str, Any] | None:
     return card
 
 
+def _rebuild_task(card: Mapping[str, Any]) -> HeadedTask:
+    kind: Any = extensions.load("adapt.task", card["task"])
+    task: HeadedTask = kind(kind.Config(**card["options"])).with_labels(card["labels"], multi_label=card["multi_label"])
+    return task
+
+
 def _stored_names(module: Classifier, layout: Layout) -> dict[str, str]:
     """Own name -> transformers' name of every weight; the trunk's go under the prefix that transformers looks for."""
     trunk: Any = module.trunk
@@ -153,7 +175,7 @@ def _stored_names(module: Classifier, layout: Layout) -> dict[str, str]:
     }
 
 
-def _config(module: Classifier, layout: Layout, task: Classify, base: Base) -> dict[str, object]:
+def _config(module: Classifier, layout: Layout, task: HeadedTask, base: Base) -> dict[str, object]:
     config = {name: value for name, value in read_config(base.folder).items() if name not in _NOT_TAKEN_OVER}
     labels = task.labels if task.num_outputs > 1 else (task.labels[-1],)
     config.update(
@@ -177,7 +199,7 @@ def _config(module: Classifier, layout: Layout, task: Classify, base: Base) -> d
 def _save_tokenizer(draft: Draft, folder: Path) -> None:
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.name.startswith(_TOKENIZER_FILES):
-            shutil.copyfile(path, draft.path(path.name))
+            draft.write_bytes(path.name, path.read_bytes())
     tokenizer = load_tokenizer(folder)
     pad = _pad_token(tokenizer)
     if tokenizer.pad_token is None and pad is not None:

@@ -16,7 +16,7 @@ from tunewright.seams import Baseline, Encoder
 from tunewright.types import Answer, Choice, Tell
 
 if TYPE_CHECKING:
-    from tunewright.evaluate.evaluate import Evaluate
+    from tunewright.evaluate.config import Evaluate
     from tunewright.types import Ints
 
 SPLITS = ("train", "validation", "test")

@@ -15,7 +15,7 @@ from tunewright.train.probe import choose_device, probe_dtype
 from tunewright.types import Base, Choice, Plan
 
 if TYPE_CHECKING:
-    from tunewright.train.train import Train
+    from tunewright.train.config import Train
 
 SMALL_MODEL = 60_000_000
 FEW_STEPS = 300

@@ -1,20 +1,20 @@
 """The train stage: run the loop, obey the consumers, commit, and end with the best checkpoint.
 
-make_plan ─▶ Plan ─▶ train: Loop.steps ─▶ consumers ─▶ evaluate | commit | stop ─▶ Checkpoint
+Plan ─▶ train: Loop.steps ─▶ consumers ─▶ evaluate | commit | stop ─▶ Checkpoint
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from tunewright import extensions
-from tunewright.config.base import ComponentConfig, Option
 from tunewright.infer.predict import predict_logits
 from tunewright.train.batches import Batches, Examples
+from tunewright.train.config import Train
 from tunewright.train.consumers import (
     CommitEvery,
     Consumer,
@@ -27,8 +27,7 @@ from tunewright.train.consumers import (
     StopWhenLost,
 )
 from tunewright.train.loop import Loop, LossFunction, Settings
-from tunewright.train.optim import Optimizer, make_optimizer, rate_at
-from tunewright.train.plan import make_plan
+from tunewright.train.optim import make_optimizer, rate_at
 from tunewright.train.state import read_moments, read_weights, write_state
 from tunewright.types import Checkpoint, Directive, Floats, Objective, Plan, Tell, Trainable, tell_nobody
 
@@ -36,53 +35,9 @@ if TYPE_CHECKING:
     from tunewright.store.checkpoints import CheckpointStore
     from tunewright.store.events import EventLog
 
-__all__ = ["Fit", "Train", "Watch", "fit_quietly", "make_loop", "make_loss", "make_plan", "train"]
-
 
 MOST_SKIPPED = 20
 """Updates in a row that are not finite before the run is given up: a bad batch passes, a broken model does not."""
-
-
-class Train:
-    """How the model is trained."""
-
-    class Config(ComponentConfig):
-        """Options of training."""
-
-        epochs: int | None = Option(
-            None,
-            "Passes over the training rows. Empty: 3, or more on little data, until 300 updates or 20 passes.",
-            ge=1,
-            le=10_000,
-        )
-        batch_size: int = Option(32, "Rows per update.", ge=1, le=65_536)
-        lr: float | None = Option(
-            None, "Peak learning rate. Empty: 1e-4 for models under 60 million parameters outside the embedding, else 5e-5.",
-            gt=0.0, le=10.0,
-        )  # fmt: skip
-        optimizer: Optimizer.Config = Option(Optimizer.Config(), "Optimiser and schedule.")
-        clip_norm: float = Option(1.0, "Gradients are scaled down to this norm; 0 leaves them alone.", ge=0.0)
-        evaluate_every: int | None = Option(
-            None, "Updates between evaluations on the validation rows. Empty: an epoch.", ge=1
-        )
-        patience: int = Option(
-            3, "Evaluations without a gain in the metric after which training stops; 0 never stops.", ge=0
-        )
-        target: float | None = Option(None, "Stop as soon as the metric on the validation rows reaches this value.")
-        dtype: Literal["auto", "fp32", "bf16"] = Option(
-            "auto", "Precision of matrix products; auto measures what is faster."
-        )
-        device: Literal["auto", "cpu", "cuda", "mps"] = Option("auto", "Where to train.")
-        threads: int | None = Option(None, "CPU threads. Empty: as many as torch finds.", ge=1, le=1024)
-        token_budget: int | None = Option(
-            None,
-            "Padded tokens in one micro-batch; bounds memory and changes nothing else but which row gets which dropout. "
-            "Empty: 16,384.",
-            ge=8,
-        )
-        commit_seconds: float = Option(
-            60.0, "Longest time between commits; what is lost when the process dies.", gt=0.0
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

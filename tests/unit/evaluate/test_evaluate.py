@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from tunewright.errors import InputError
+from tunewright.evaluate.config import Evaluate
 from tunewright.evaluate.diagnose import Curves
-from tunewright.evaluate.evaluate import Evaluate, evaluate
+from tunewright.evaluate.evaluate import evaluate
 from tunewright.types import Answer, Choice, Floats, Ints, Label, Labels, Report
 
 BASELINES = ("majority", "tfidf_lr", "nb_svm", "untouched_base")

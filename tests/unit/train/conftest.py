@@ -16,8 +16,9 @@ from torch import nn
 from tunewright.store.checkpoints import CheckpointStore
 from tunewright.store.events import EventLog
 from tunewright.train.batches import Examples
+from tunewright.train.config import Train
 from tunewright.train.optim import Optimizer
-from tunewright.train.train import Fit, Train, Watch
+from tunewright.train.train import Fit, Watch
 from tunewright.types import Batch, Choice, Floats, Objective, Phase, Plan, Trainable
 
 

@@ -12,8 +12,8 @@ import torch
 
 from tunewright.errors import InputError
 from tunewright.train import probe
+from tunewright.train.config import Train
 from tunewright.train.plan import make_plan, trunk_size
-from tunewright.train.train import Train
 from tunewright.types import Base
 
 

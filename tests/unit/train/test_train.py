@@ -13,8 +13,9 @@ from torch import nn
 
 from tunewright.store.checkpoints import CheckpointStore
 from tunewright.train.batches import Examples
+from tunewright.train.config import Train
 from tunewright.train.state import WEIGHTS
-from tunewright.train.train import Fit, Train, train
+from tunewright.train.train import Fit, train
 from tunewright.types import Checkpoint
 
 MakeFit = Callable[..., Fit]

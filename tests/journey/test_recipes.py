@@ -1,0 +1,38 @@
+"""Every recipe that comes with the code is valid, says what it is for, and starts from what the catalogue has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pages import REPOSITORY
+
+from tunewright import extensions
+from tunewright.assets import find
+from tunewright.evaluate.score import metric_named
+from tunewright.recipe import read_request
+
+RECIPES = sorted((REPOSITORY / "recipes").glob("*.yaml"))
+
+
+def test_the_recipes_are_there() -> None:
+    assert {path.stem for path in RECIPES} >= {"movie-reviews", "chinese-reviews", "tweets", "gpt-reviews"}
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_is_valid_and_teaches(path: Path) -> None:
+    recipe = read_request(path, (), {}, {}).recipe
+    assert recipe.name == path.stem
+    data, model = str(recipe.data.path), recipe.model.name
+    assert find(data.removeprefix("asset:"), "data").tasks == (recipe.task.name,)
+    assert recipe.task.name in find(model, "model").tasks
+    assert recipe.task.name in extensions.names("adapt.task")
+    assert recipe.evaluate.metric == "auto" or metric_named(recipe.evaluate.metric)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert sum(line.lstrip().startswith("#") for line in lines) >= 5
+    assert f"tunewright run recipes/{path.name}" in "\n".join(lines)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_is_in_the_readme(path: Path) -> None:
+    assert f"recipes/{path.name}" in (REPOSITORY / "README.md").read_text(encoding="utf-8")
