@@ -185,12 +185,12 @@ def largest_gradient_error(model: Model, parameters: Parameters, features: Array
     for name, value in parameters.items():
         places = np.random.default_rng(0).permutation(value.size)[:20]
         for place in places:
-            moved = [value.copy(), value.copy()]
+            moved = [np.array(value), np.array(value)]
             moved[0].flat[place] += h
             moved[1].flat[place] -= h
             above, below = (model({**parameters, name: each}, features, labels)[0] for each in moved)
             slope = (above - below) / (2 * h)
-            worst = max(worst, abs(slope - gradients[name].flat[place]) / np.abs(gradients[name]).max())
+            worst = max(worst, abs(slope - np.asarray(gradients[name]).flat[place]) / np.abs(gradients[name]).max())
     return float(worst)
 
 
