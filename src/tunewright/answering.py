@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
 from tunewright.adapt.save import Tuned, load_model
+from tunewright.data.clean.base import build_chain
 from tunewright.data.profile import column_value, flatten
 from tunewright.data.rows import read_rows
 from tunewright.errors import InputError, nearest
@@ -34,6 +35,14 @@ def locate_run(run: str | Path, runs: str | Path = "runs") -> Path:
     """The folder of a run, given as its folder or as its id under ``runs``. Raises InputError."""
     if is_run(Path(run)):
         return Path(run)
+    if Path(run).name != str(run):
+        raise InputError(
+            "there is no run in this folder",
+            where="run",
+            given=str(run),
+            allowed="the folder of a run, or its id",
+            hint="tunewright runs list",
+        )
     return find_run(Path(runs), str(run))
 
 
@@ -105,6 +114,7 @@ def text_column(folder: Path, columns: Sequence[str], file: str) -> str:
 
 
 def _answer(tuned: Tuned, texts: Sequence[str | None], tell: Tell) -> list[Prediction]:
+    texts = _cleaned(texts, tuned.card.get("clean", []))
     usable = [index for index, text in enumerate(texts) if text is not None and text.strip()]
     predictions: list[Prediction] = [{"label": None, "confidence": None} for _ in texts]
     if usable:
@@ -114,6 +124,18 @@ def _answer(tuned: Tuned, texts: Sequence[str | None], tell: Tell) -> list[Predi
         for index, prediction in zip(usable, _predictions(answer), strict=True):
             predictions[index] = prediction
     return predictions
+
+
+def _cleaned(texts: Sequence[str | None], cleaners: Sequence[Any]) -> list[str | None]:
+    """The texts as prepare would have cleaned them before training; None for one that it would have rejected."""
+    chain = build_chain(cleaners)
+    cleaned: list[str | None] = []
+    for text in texts:
+        try:
+            cleaned.append(None if text is None else chain.apply(text))
+        except ValueError:
+            cleaned.append(None)
+    return cleaned
 
 
 def _predictions(answer: Answer) -> Iterator[Prediction]:

@@ -14,6 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from tunewright import extensions
+from tunewright.config.base import AUTO
+from tunewright.errors import InputError, nearest
 from tunewright.evaluate.config import Evaluate
 from tunewright.evaluate.diagnose import Curves
 from tunewright.evaluate.evaluate import evaluate
@@ -131,6 +134,21 @@ def judge(bench: Bench, *, events: Sequence[Mapping[str, Any]], command: str, fo
         run=folder,
         tell=bench.tell,
     )
+
+
+def check_names(config: Evaluate.Config) -> None:
+    """Raise InputError with the nearest name for a metric or a baseline that does not exist."""
+    for family, names, where in (
+        ("evaluate.metric", [config.metric] if config.metric != AUTO else [], "evaluate.metric"),
+        ("evaluate.baseline", config.baselines if config.baselines != AUTO else [], "evaluate.baselines"),
+    ):
+        for name in names:
+            known = extensions.names(family)
+            if name not in known:
+                close = nearest(name, known)
+                hint = f"did you mean {close}?" if close else f"{where}=auto"
+                problem = f"there is no {where.rpartition('.')[2].removesuffix('s')} of this name"
+                raise InputError(problem, where=where, given=name, allowed=", ".join(known), hint=hint)
 
 
 def curves_of(events: Sequence[Mapping[str, Any]], higher_is_better: bool) -> Curves:

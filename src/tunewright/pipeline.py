@@ -20,21 +20,24 @@ from tunewright import extensions, judging, result
 from tunewright.adapt import encode as encoding
 from tunewright.adapt.choose import choose_task
 from tunewright.adapt.save import load_model, save_model
+from tunewright.config.base import AUTO
 from tunewright.config.load import with_automatic
 from tunewright.config.write import to_yaml
+from tunewright.data.clean.base import build_chain
 from tunewright.data.inputs import gather, survey
 from tunewright.data.prepare import dataset_key, open_dataset, prepare
 from tunewright.errors import GateError, InputError, Interrupted
 from tunewright.infer.load import load_tokenizer, load_trunk
 from tunewright.infer.predict import predict_logits
-from tunewright.model.select import select
+from tunewright.model.select import find_source, select
 from tunewright.recipe import Recipe, Request, fillable, read_request, run_name
 from tunewright.report.config import Report as Shown
 from tunewright.report.render import render
 from tunewright.seams import Method
 from tunewright.store.artifact import open_artifact
 from tunewright.store.digest import digest_code, digest_json, sha256_file
-from tunewright.store.run import RESULT, RunFolder
+from tunewright.store.run import CHECKPOINTS, RESULT, RunFolder
+from tunewright.store.runs import withdraw
 from tunewright.train import rows as embedding_rows
 from tunewright.train.batches import read_examples
 from tunewright.train.plan import make_plan
@@ -85,6 +88,7 @@ def run(
     """
     request = read_request(what, overrides, options)
     road = Road(request, watcher or Watcher(), pinned)
+    road.check_names()
     road.recognise()
     with road.open(out, Path(runs), command):
         if (finished := road.finished(until)) is not None:
@@ -132,6 +136,13 @@ class Road:
         """The validated recipe as it was given."""
         return self.request.recipe
 
+    def check_names(self) -> None:
+        """Refuse a cleaner, model, metric or baseline that does not exist before anything is read or written."""
+        build_chain(self.recipe.data.clean)
+        judging.check_names(self.recipe.evaluate)
+        if self.recipe.base is None and self.recipe.model.name != AUTO:
+            find_source(self.recipe.model.name)
+
     def recognise(self) -> None:
         """Look at the data: which task it is for, and which column fills which field."""
         with self._timed("recognise"):
@@ -150,9 +161,16 @@ class Road:
         asked["data"] = None  # its content counts, not its path
         identity = digest_json([asked, self.data_key])
         folder = Path(out) if out is not None else runs / f"{run_name(self.request)}-{identity[:8]}"
+        is_new = not folder.exists()
+        parents = [parent for parent in folder.absolute().parents if not parent.exists()]
         self.folder = RunFolder.open(folder, create=True, identity=identity, command=self.command)
-        with self._held(self.folder):
-            yield
+        try:
+            with self._held(self.folder):
+                yield
+        except (InputError, GateError):
+            if is_new and not (folder / CHECKPOINTS).exists():
+                withdraw(folder, parents)
+            raise
 
     @contextmanager
     def reopen(self, folder: Path, command: Sequence[str]) -> Iterator[None]:
@@ -328,7 +346,12 @@ class Road:
         if compaction:
             embedding_rows.expand(module.trunk, compaction)
         tuned = self._method().fold(trainable).to("cpu")
-        card = {"max_length": encoded.max_length, "thresholds": thresholds, "step": checkpoint.step}
+        card = {
+            "max_length": encoded.max_length,
+            "thresholds": thresholds,
+            "step": checkpoint.step,
+            "clean": self.recipe.data.clean,
+        }
         facts = {"step": checkpoint.step, "metric": checkpoint.metric, "stopped_because": checkpoint.stopped_because}
         self.folder.commit_stage("model", key, lambda draft: save_model(draft, tuned, self.task, base, card), facts)
 
@@ -417,8 +440,8 @@ class Road:
 
     def _result_key(self, until: Until) -> str:
         """What must be the same for a result to be taken as it stands."""
-        shown = self.recipe.report.model_dump(mode="json")
-        return digest_json([until, self.folder.identity, shown, digest_code("tunewright")])
+        judged = [self.recipe.evaluate.model_dump(mode="json"), self.recipe.report.model_dump(mode="json")]
+        return digest_json([until, self.folder.identity, judged, digest_code("tunewright")])
 
     def _decide(self, *choices: Choice) -> None:
         for choice in choices:

@@ -181,3 +181,24 @@ def test_a_label_only_in_test_stops_the_run_until_it_is_allowed(tmp_path: Path, 
     allowed = stopped.value.hint
     result = go(train, tmp_path / "run2", tiny_bert_folder, f"data.test_path={test}", allowed)
     assert any(choice["path"] == "data.allow.label_not_trained" for choice in result["choices"])
+
+
+def test_texts_are_cleaned_for_answers_as_they_were_for_training(
+    reviews: Path, tmp_path: Path, tiny_bert_folder: Path
+) -> None:
+    go(reviews, tmp_path / "run", tiny_bert_folder, "data.clean=[html]", "train.epochs=1")
+    plain, marked = tunewright.predict(tmp_path / "run", ["a good movie & more", " <b>a good movie</b> &amp; more\x07"])
+    assert plain == marked
+
+
+def test_the_first_command_comes_back_to_its_own_metric(reviews: Path, tmp_path: Path, tiny_bert_folder: Path) -> None:
+    first = go(reviews, tmp_path / "run", tiny_bert_folder)
+    judge_again(tmp_path / "run", overrides=["evaluate.metric=macro_f1"])
+    assert go(reviews, tmp_path / "run", tiny_bert_folder)["verdict"] == first["verdict"]
+
+
+def test_names_are_checked_before_anything_is_written(reviews: Path, tmp_path: Path, tiny_bert_folder: Path) -> None:
+    for wrong in ("evaluate.metric=acuracy", "evaluate.baselines=[nb_smv]", "data.clean=[htm]"):
+        with pytest.raises(InputError, match="there is no"):
+            go(reviews, tmp_path / "runs" / "run", tiny_bert_folder, wrong)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["reviews.csv"]

@@ -33,9 +33,8 @@ def list_(*, json: AsJson = False) -> None:
     """Every model and data set of the catalogue, with licence, size, and whether it is here."""
     states = assets.list_assets()
     if json:
-        print_json(
-            [{**_described(state.asset), "folder": str(state.folder) if state.folder else None} for state in states]
-        )
+        listed = [{**_described(state.asset), "folder": state.folder and str(state.folder)} for state in states]
+        print_json({"assets": listed})
         return
     rows = [
         (

@@ -11,6 +11,9 @@ from tunewright.cli.render import Screen, print_json, show_table
 from tunewright.cli.run import AsJson
 from tunewright.errors import InputError
 
+TABLES = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".txt")
+"""A single word that ends like this is a file, also where it does not exist: then that is said."""
+
 
 def predict(
     run: Annotated[str, Parameter(help="A run's folder or id.")],
@@ -26,7 +29,8 @@ def predict(
         raise InputError(
             "nothing to answer", where="tunewright predict", allowed="a file or sentences", hint='"a gripping film"'
         )
-    file = Path(what[0]) if len(what) == 1 and (output is not None or Path(what[0]).is_file()) else None
+    is_file = len(what) == 1 and (output is not None or Path(what[0]).is_file() or _looks_like_a_file(what[0]))
+    file = Path(what[0]) if is_file else None
     if file is not None and output is None:
         raise InputError(
             "say where the answers go",
@@ -52,10 +56,15 @@ def predict(
             screen.note(f"{written['rows']:,} rows answered ({written['unanswered']:,} without text): {written['out']}")
         return
     if json:
-        print_json([{"text": text, **prediction} for text, prediction in zip(what, answers, strict=True)])
+        pairs = zip(what, answers, strict=True)
+        print_json({"answers": [{"text": text, **prediction} for text, prediction in pairs]})
     else:
         rows = [(_shown(p["label"]), _percent(p["confidence"]), text) for text, p in zip(what, answers, strict=True)]
         show_table(("label", "confidence", "text"), rows, right=("confidence",))
+
+
+def _looks_like_a_file(text: str) -> bool:
+    return Path(text).suffix.lower() in TABLES and not any(letter.isspace() for letter in text)
 
 
 def _shown(label: object) -> str:

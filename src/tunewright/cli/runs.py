@@ -30,7 +30,7 @@ def list_(*, runs: Folder = DEFAULT, json: AsJson = False) -> None:
     """Every run, the newest first, with its verdict and its size on disk."""
     found = shelf.list_runs(runs)
     if json:
-        print_json([_as_json(run) for run in found])
+        print_json({"runs": [_as_json(run) for run in found]})
         return
     rows = [
         (

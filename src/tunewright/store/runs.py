@@ -92,7 +92,7 @@ def compare_runs(parent: Path, ids: Sequence[str]) -> RunComparison:
     """
     folders = [find_run(parent, run_id) for run_id in ids]
     runs = tuple(_describe(folder) for folder in folders)
-    configs = [dict(_flatten(_result(folder)[0].get("config"))) for folder in folders]
+    configs = [dict(_flatten(_settings(_result(folder)[0]))) for folder in folders]
     settings = {
         path: tuple(config.get(path) for config in configs)
         for path in sorted({path for config in configs for path in config})
@@ -127,6 +127,15 @@ def clear(folder: Path) -> None:
         raise InputError("this is not the folder of a run", where=str(folder), hint="tunewright runs list")
     with locked(folder / LOCK), durable.reported(folder):
         durable.remove_atomically(folder)
+
+
+def withdraw(folder: Path, parents: Sequence[Path]) -> None:
+    """Take back a run's folder that a mistake has left behind, and those of ``parents`` that are empty then."""
+    clear(folder)
+    with durable.reported(folder):
+        for parent in parents:
+            if parent.is_dir() and not any(parent.iterdir()):
+                durable.remove_tree(parent)
 
 
 def find_run(parent: Path, run_id: str) -> Path:
@@ -178,6 +187,12 @@ def _describe(folder: Path) -> Run:
         num_bytes=_size(folder),
         problem=problem,
     )
+
+
+def _settings(result: Mapping[str, Any]) -> object:
+    """The options of a run: ``config.values`` of its result, or ``config`` itself where there are no origins beside it."""
+    config = result.get("config")
+    return config.get("values", config) if isinstance(config, Mapping) else config
 
 
 def _state(folder: Path, has_result: bool) -> State:
