@@ -25,18 +25,28 @@ def names(family: str) -> tuple[str, ...]:
     return tuple(sorted({*_own(family), *_foreign(family)}))
 
 
+def check(family: str, name: str, *, where: str = "", otherwise: str = "") -> None:
+    """Raise InputError with the nearest name when there is no such extension; nothing is imported.
+
+    ``where`` is the option that names it, ``otherwise`` the hint where no name is near.
+    """
+    known = names(family)
+    if name in known:
+        return
+    suggestion = nearest(name, known)
+    raise InputError(
+        f"there is no {family.rpartition('.')[2]} of this name",
+        where=where,
+        given=name,
+        allowed=", ".join(known),
+        hint=f"did you mean {suggestion}?" if suggestion else otherwise,
+    )
+
+
 @cache
 def load(family: str, name: str) -> type:
     """The class of one extension. Raises InputError with the nearest name when it does not exist."""
-    known = names(family)
-    if name not in known:
-        suggestion = nearest(name, known)
-        raise InputError(
-            f"there is no {family.rpartition('.')[2]} of this name",
-            given=name,
-            allowed=", ".join(known),
-            hint=f"did you mean {suggestion}?" if suggestion else "",
-        )
+    check(family, name)
     foreign = _foreign(family)
     if name in foreign:
         loaded: type = foreign[name].load()

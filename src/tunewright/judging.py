@@ -16,7 +16,6 @@ import torch
 
 from tunewright import extensions
 from tunewright.config.base import AUTO
-from tunewright.errors import InputError, nearest
 from tunewright.evaluate.config import Evaluate
 from tunewright.evaluate.diagnose import Curves
 from tunewright.evaluate.evaluate import evaluate
@@ -143,12 +142,7 @@ def check_names(config: Evaluate.Config) -> None:
         ("evaluate.baseline", config.baselines if config.baselines != AUTO else [], "evaluate.baselines"),
     ):
         for name in names:
-            known = extensions.names(family)
-            if name not in known:
-                close = nearest(name, known)
-                hint = f"did you mean {close}?" if close else f"{where}=auto"
-                problem = f"there is no {where.rpartition('.')[2].removesuffix('s')} of this name"
-                raise InputError(problem, where=where, given=name, allowed=", ".join(known), hint=hint)
+            extensions.check(family, name, where=where, otherwise=f"{where}=auto")
 
 
 def curves_of(events: Sequence[Mapping[str, Any]], higher_is_better: bool) -> Curves:

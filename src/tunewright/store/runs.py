@@ -110,6 +110,14 @@ def remove_run(parent: Path, run_id: str) -> int:
     durable.remove_orphans(parent)  # of a removal that was killed
     folder = find_run(parent, run_id)
     num_bytes = _size(folder)
+    clear(folder)
+    return num_bytes
+
+
+def clear(folder: Path) -> None:
+    """Take a run's folder away, wherever it stands. Raises InputError for what is not one, MachineError."""
+    if not is_run(folder):
+        raise InputError("this is not the folder of a run", where=str(folder), hint="tunewright runs list")
     if os.name == "nt":  # a folder with an open file in it cannot be renamed there
         with locked(folder / LOCK):
             pass
@@ -118,15 +126,6 @@ def remove_run(parent: Path, run_id: str) -> int:
     else:
         with locked(folder / LOCK), durable.reported(folder):
             durable.remove_atomically(folder)
-    return num_bytes
-
-
-def clear(folder: Path) -> None:
-    """Take a run's folder away, wherever it stands. Raises InputError for what is not one, MachineError."""
-    if not is_run(folder):
-        raise InputError("this is not the folder of a run", where=str(folder), hint="tunewright runs list")
-    with locked(folder / LOCK), durable.reported(folder):
-        durable.remove_atomically(folder)
 
 
 def withdraw(folder: Path, parents: Sequence[Path]) -> None:
