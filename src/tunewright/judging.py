@@ -21,7 +21,6 @@ from tunewright.evaluate.diagnose import Curves
 from tunewright.evaluate.evaluate import evaluate
 from tunewright.evaluate.score import choose_primary, fitting_metrics, metric_named, score
 from tunewright.evaluate.threshold import choose_thresholds
-from tunewright.infer.precision import precision
 from tunewright.infer.predict import make_encoder, predict_logits
 from tunewright.recipe import Recipe
 from tunewright.seams import Encoder, Method
@@ -53,15 +52,19 @@ class Bench:
     _embeddings: dict[str, Floats] = field(default_factory=dict)
 
     def answers(self, split: str) -> Answer:
-        """What the tuned model says about a split, in fp32."""
+        """What the tuned model says about a split, in fp32, as it will be served."""
         if split not in self._answers:
-            # the training rows only serve the diagnosis; what is judged is answered in fp32, as it will be served
-            dtype = str(self.plan["train.dtype"]) if split == "train" else "fp32"
-            with precision(dtype, "cpu"):
-                ids = read_examples(self.encoded, split).ids
-                logits = predict_logits(self.module, ids, tell=self.tell, label=f"answering the {split} rows")
-            self._answers[split] = self.task.decode(logits)
+            self._answers[split] = self._answer(read_examples(self.encoded, split), split)
         return self._answers[split]
+
+    def seen(self, rows: Ints) -> Answer:
+        """What the tuned model says about some of the rows it was trained on."""
+        return self._answer(read_examples(self.encoded, "train").take(rows), "train")
+
+    def _answer(self, examples: Examples, split: str) -> Answer:
+        logits = predict_logits(self.module, examples.ids, tell=self.tell, label=f"answering the {split} rows")
+        answer: Answer = self.task.decode(logits)
+        return answer
 
     def gold(self, split: str) -> Answer:
         """The right answers of a split."""
@@ -122,6 +125,7 @@ def judge(bench: Bench, *, events: Sequence[Mapping[str, Any]], command: str, fo
     return evaluate(
         bench.recipe.evaluate,
         answers=bench.answers,
+        seen=bench.seen,
         gold=bench.gold,
         texts=bench.texts,
         metrics=bench.task.metrics,

@@ -81,6 +81,7 @@ def judge_labels(labels: Ints, seed: int, out_of_fold: bool = False) -> Report:
     return evaluate(
         Evaluate.Config(resamples=200, seed=seed, out_of_fold=out_of_fold, out_of_fold_seconds=1.0),
         answers=lambda split: answer_with(model, SPLITS[split]),
+        seen=lambda sample: answer_with(model, sample),
         gold=lambda split: Label(NAMES, labels[SPLITS[split]]),
         texts=lambda split: TEXTS[SPLITS[split]],
         metrics=("accuracy",),
@@ -124,6 +125,7 @@ def planted(num_rows: int, gain: float, seed: int) -> Report:
     return evaluate(
         Evaluate.Config(resamples=400, out_of_fold=False),
         answers=lambda split: Label(NAMES, chosen[rows[split]], np.eye(2)[chosen[rows[split]]] * 0.8 + 0.1),
+        seen=lambda sample: Label(NAMES, chosen[sample], np.eye(2)[chosen[sample]] * 0.8 + 0.1),
         gold=lambda split: Label(NAMES, labels[rows[split]]),
         texts=lambda split: texts[rows[split]],
         metrics=("accuracy", "macro_f1"),

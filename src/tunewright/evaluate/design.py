@@ -44,6 +44,7 @@ class Material:
     gold: Callable[[str], Answer]
     texts: Callable[[str], Sequence[str]]
     encoder: Encoder | None
+    seen: Callable[[Ints], Answer]
     refit: FitPredict | None
     units: Callable[[str], Ints] | None
 

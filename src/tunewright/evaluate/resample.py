@@ -17,7 +17,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from tunewright.evaluate.metric.base import MetricBase
-    from tunewright.types import Floats
+    from tunewright.types import Floats, Ints
 
 NORMAL_975 = 1.959963984540054
 """The 97.5 % quantile of the standard normal distribution."""
@@ -35,6 +35,13 @@ class Observed:
 
     metric: MetricBase
     statistics: Floats
+
+
+def sample_rows(num_rows: int, max_rows: int, seed: int) -> Ints:
+    """All row numbers, or ``max_rows`` of them drawn by ``seed``, ascending."""
+    if num_rows <= max_rows:
+        return np.arange(num_rows)
+    return np.sort(np.random.default_rng(seed).choice(num_rows, max_rows, replace=False))
 
 
 def bootstrap(observed: Sequence[Observed], num_resamples: int, seed: int, share: float = 1.0) -> Floats:

@@ -14,7 +14,7 @@ import pytest
 from tunewright.errors import InputError
 from tunewright.evaluate.config import Evaluate
 from tunewright.evaluate.diagnose import Curves
-from tunewright.evaluate.evaluate import evaluate
+from tunewright.evaluate.evaluate import SEEN_ROWS, evaluate
 from tunewright.types import Answer, Choice, Floats, Ints, Label, Labels, Report
 
 BASELINES = ("majority", "tfidf_lr", "nb_svm", "untouched_base")
@@ -56,6 +56,7 @@ class Case:
             "command": "tunewright run r.yaml",
             **changes,
         }
+        given.setdefault("seen", lambda rows: given["answers"]("train").take(rows))
         return evaluate(Evaluate.Config(**{"resamples": 300, **(config or {})}), **given)
 
 
@@ -348,6 +349,19 @@ def test_flipped_labels_end_as_label_trouble() -> None:
     report = Case(plain.texts, noisy).report(answers=knowing)
     assert report.diagnosis.cause == "label trouble"
     assert report.diagnosis.next_command == "tunewright run r.yaml report.rows=text"
+
+
+def test_a_sample_of_the_training_rows_is_answered_for_the_diagnosis() -> None:
+    plain, asked = case(sizes=(1200, 120, 240)), []
+
+    def seen(rows: Ints) -> Answer:
+        asked.append(rows)
+        return plain.answers("train").take(rows)
+
+    plain.report(seen=seen)
+    assert [len(rows) for rows in asked] == [SEEN_ROWS]
+    assert len(np.unique(asked[0])) == SEEN_ROWS
+    assert asked[0].max() > SEEN_ROWS
 
 
 def test_memorising_a_small_file_ends_as_too_few_rows() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from tunewright.types import Floats, Ints
+    from tunewright.types import Floats
 
 
 def unit_rows(rows: Floats) -> Floats:
@@ -18,10 +18,3 @@ def unit_rows(rows: Floats) -> Floats:
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     result: Floats = np.asarray(rows, dtype=np.float64) / np.where(lengths > 0, lengths, 1.0)
     return result
-
-
-def sample_rows(num_rows: int, max_rows: int, seed: int) -> Ints:
-    """All row numbers, or ``max_rows`` of them drawn by ``seed``, ascending."""
-    if num_rows <= max_rows:
-        return np.arange(num_rows)
-    return np.sort(np.random.default_rng(seed).choice(num_rows, max_rows, replace=False))

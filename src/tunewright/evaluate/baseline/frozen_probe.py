@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tunewright.config.base import ComponentConfig, Option
-from tunewright.evaluate.baseline._embeddings import sample_rows
 from tunewright.evaluate.baseline._linear import LogisticModel, choose_strength
+from tunewright.evaluate.resample import sample_rows
 from tunewright.seams import Encoder
 from tunewright.types import Answer
 

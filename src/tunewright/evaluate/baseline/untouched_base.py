@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tunewright.config.base import ComponentConfig, Option
-from tunewright.evaluate.baseline._embeddings import sample_rows, unit_rows
+from tunewright.evaluate.baseline._embeddings import unit_rows
 from tunewright.evaluate.baseline._linear import answer_from, fit_temperature, squash_for
 from tunewright.evaluate.metric.base import indicators
+from tunewright.evaluate.resample import sample_rows
 from tunewright.seams import Encoder
 from tunewright.types import Answer, Labels
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from tunewright.evaluate.baseline._embeddings import sample_rows, unit_rows
+from tunewright.evaluate.baseline._embeddings import unit_rows
 from tunewright.evaluate.baseline.frozen_probe import FrozenProbe
 from tunewright.evaluate.baseline.untouched_base import UntouchedBase
+from tunewright.evaluate.resample import sample_rows
 from tunewright.types import Floats, Label
 
 PLANE = {
