@@ -1,4 +1,4 @@
-"""Answer new texts with a run's tuned model: rows of a file with the user's own columns kept, or texts in memory."""
+"""Classified new texts with a run's tuned model: rows of a file with the user's own columns kept, or texts in memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tunewright.infer.predict import predict_logits
 from tunewright.store.output import writing
 from tunewright.store.run import is_run
 from tunewright.store.runs import find_run
-from tunewright.types import Answer, Labels, Record, Tell, tell_nobody
+from tunewright.types import Classified, Labels, Record, Tell, tell_nobody
 
 ROWS_AT_ONCE = 1024
 SEPARATOR = "|"
@@ -138,7 +138,7 @@ def _cleaned(texts: Sequence[str | None], cleaners: Sequence[Any]) -> list[str |
     return cleaned
 
 
-def _predictions(answer: Answer) -> Iterator[Prediction]:
+def _predictions(answer: Classified) -> Iterator[Prediction]:
     assert answer.probabilities is not None
     if isinstance(answer, Labels):
         for chosen, probabilities in zip(answer.chosen, answer.probabilities, strict=True):

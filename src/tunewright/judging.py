@@ -27,7 +27,7 @@ from tunewright.seams import Encoder, Method
 from tunewright.train import rows as embedding_rows
 from tunewright.train.batches import Examples, read_examples
 from tunewright.train.train import Fit, fit_quietly
-from tunewright.types import Answer, Base, Choice, Dataset, Encoded, Floats, Ints, Label, Labels, Plan, Report, Tell
+from tunewright.types import Base, Choice, Classified, Dataset, Encoded, Floats, Ints, Label, Labels, Plan, Report, Tell
 
 CHEAP = ("accuracy", "macro_f1", "micro_f1", "log_loss", "subset_accuracy")
 """Metrics that are followed during training, beside the declared one."""
@@ -48,27 +48,27 @@ class Bench:
     load_base: Callable[[], torch.nn.Module]
     method: Method
     tell: Tell
-    _answers: dict[str, Answer] = field(default_factory=dict)
+    _answers: dict[str, Classified] = field(default_factory=dict)
     _embeddings: dict[str, Floats] = field(default_factory=dict)
 
-    def answers(self, split: str) -> Answer:
+    def answers(self, split: str) -> Classified:
         """What the tuned model says about a split, in fp32, as it will be served."""
         if split not in self._answers:
             self._answers[split] = self._answer(read_examples(self.encoded, split), split)
         return self._answers[split]
 
-    def seen(self, rows: Ints) -> Answer:
+    def seen(self, rows: Ints) -> Classified:
         """What the tuned model says about some of the rows it was trained on."""
         return self._answer(read_examples(self.encoded, "train").take(rows), "train")
 
-    def _answer(self, examples: Examples, split: str) -> Answer:
+    def _answer(self, examples: Examples, split: str) -> Classified:
         logits = predict_logits(self.module, examples.ids, tell=self.tell, label=f"answering the {split} rows")
-        answer: Answer = self.task.decode(logits)
+        answer: Classified = self.task.decode(logits)
         return answer
 
-    def gold(self, split: str) -> Answer:
+    def gold(self, split: str) -> Classified:
         """The right answers of a split."""
-        right: Answer = self.task.gold(self.dataset.table(split))
+        right: Classified = self.task.gold(self.dataset.table(split))
         return right
 
     def texts(self, split: str) -> Sequence[str]:
@@ -92,7 +92,7 @@ class Bench:
 
         return remembered
 
-    def refit(self, train_rows: Ints, test_rows: Ints, repeat: int) -> Answer:
+    def refit(self, train_rows: Ints, test_rows: Ints, repeat: int) -> Classified:
         """A fresh model tuned on some of all rows (train, validation, test in this order), asked about others."""
         module: Any = self.task.attach(self.base, self.recipe.seed + repeat)
         occurring = embedding_rows.rows_that_occur(self.encoded, self.encoded.splits)
@@ -106,7 +106,7 @@ class Bench:
         )
         fit_quietly(fit, rows.take(train_rows), self.tell, "tuning for out-of-fold answers")
         logits = predict_logits(fit.trainable.module, rows.take(test_rows).ids)
-        answer: Answer = self.task.decode(logits)
+        answer: Classified = self.task.decode(logits)
         return answer
 
 
@@ -174,7 +174,7 @@ def validation_score(
     task: Any, dataset: Dataset, requested: str
 ) -> tuple[Callable[[Floats], Mapping[str, float | None]], Choice, bool]:
     """What is followed during training: a function from logits[N, C] to metrics, the declared metric, its direction."""
-    gold: Answer = task.gold(dataset.table("validation"))
+    gold: Classified = task.gold(dataset.table("validation"))
     declared, higher_is_better = declared_metric(task, dataset, requested)
     names = fitting_metrics([str(declared.value), *CHEAP], gold)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tunewright.types import (
     Answer,
     Base,
+    Classified,
     ColumnProfile,
     Dataset,
     Field,
@@ -125,7 +126,7 @@ class Metric(Protocol):
 
     @property
     def accepts(self) -> tuple[type, ...]:
-        """The kinds of Answer that the metric reads."""
+        """The kinds of Classified that the metric reads."""
         ...
 
     def observe(self, answer: Any, gold: Any) -> Floats:
@@ -144,10 +145,10 @@ Encoder = Callable[[Sequence[str]], "Floats"]
 class Baseline(Protocol):
     """A reference (``evaluate/baseline/*.py``) that the tuned model has to beat."""
 
-    def fit(self, texts: Sequence[str], gold: Answer, encoder: Encoder | None) -> None:
+    def fit(self, texts: Sequence[str], gold: Classified, encoder: Encoder | None) -> None:
         """Learn from the training rows."""
         ...
 
-    def predict(self, texts: Sequence[str], encoder: Encoder | None) -> Answer:
-        """Answer for other rows, with the same label names as the gold answers it was fitted on."""
+    def predict(self, texts: Sequence[str], encoder: Encoder | None) -> Classified:
+        """Classified for other rows, with the same label names as the gold answers it was fitted on."""
         ...

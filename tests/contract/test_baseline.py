@@ -11,7 +11,7 @@ import pytest
 from tunewright import extensions
 from tunewright.config.base import ComponentConfig
 from tunewright.seams import Encoder
-from tunewright.types import Answer, Floats, Label, Labels
+from tunewright.types import Classified, Floats, Label, Labels
 
 NAMES = extensions.names("evaluate.baseline")
 LEARNING = tuple(name for name in NAMES if name != "majority")
@@ -47,7 +47,7 @@ def several(num_rows: int, seed: int) -> tuple[list[str], Labels]:
     return texts, Labels(("a", "b", "c"), chosen)
 
 
-def learn(name: str, texts: Sequence[str], gold: Answer, encoder: Encoder = encode) -> Any:
+def learn(name: str, texts: Sequence[str], gold: Classified, encoder: Encoder = encode) -> Any:
     baseline: Any = extensions.load("evaluate.baseline", name)
     made = baseline(seed=3)
     made.fit(texts, gold, encoder)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tunewright import extensions
-from tunewright.types import Answer, Label, Labels
+from tunewright.types import Classified, Label, Labels
 
 NAMES = extensions.names("evaluate.metric")
 SCHEMA = ("first", "second", "第三")
@@ -18,8 +18,8 @@ def build(name: str) -> Any:
     return extensions.load("evaluate.metric", name)()
 
 
-def cases(name: str) -> list[tuple[Answer, Answer, Answer]]:
-    """Right answers, random answers and gold, for each kind of Answer that the metric reads."""
+def cases(name: str) -> list[tuple[Classified, Classified, Classified]]:
+    """Right answers, random answers and gold, for each kind of Classified that the metric reads."""
     rng = np.random.default_rng(0)
     right, other = rng.integers(0, 3, 60), rng.integers(0, 3, 60)
     sure = np.eye(3) * 0.97 + 0.01
@@ -31,7 +31,7 @@ def cases(name: str) -> list[tuple[Answer, Answer, Answer]]:
         Labels(SCHEMA, unlike, np.where(unlike, 0.98, 0.02)),
         Labels(SCHEMA, many),
     )
-    by_kind: dict[type, tuple[Answer, Answer, Answer]] = {Label: single, Labels: several}
+    by_kind: dict[type, tuple[Classified, Classified, Classified]] = {Label: single, Labels: several}
     return [by_kind[kind] for kind in build(name).accepts]
 
 

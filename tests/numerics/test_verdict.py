@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from tunewright.evaluate.config import Evaluate
 from tunewright.evaluate.diagnose import Curves
 from tunewright.evaluate.evaluate import evaluate
-from tunewright.types import Answer, Floats, Ints, Label, Report
+from tunewright.types import Classified, Floats, Ints, Label, Report
 
 NAMES = ("negative", "positive")
 SPLITS = {"train": slice(0, 240), "validation": slice(240, 320), "test": slice(320, 520)}
@@ -75,7 +75,7 @@ def judge_labels(labels: Ints, seed: int, out_of_fold: bool = False) -> Report:
     """The report on a stand-in that learnt from these labels of the 520 reviews."""
     model = train_stand_in(labels, np.arange(240), seed)
 
-    def refit(train_rows: Ints, test_rows: Ints, repeat: int) -> Answer:
+    def refit(train_rows: Ints, test_rows: Ints, repeat: int) -> Classified:
         return answer_with(train_stand_in(labels, train_rows, repeat), test_rows)
 
     return evaluate(

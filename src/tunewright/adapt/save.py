@@ -23,7 +23,7 @@ from tunewright.adapt.layout import Layout, layout_of
 from tunewright.errors import InputError
 from tunewright.infer.load import load_tokenizer, load_trunk, read_config
 from tunewright.store.artifact import Draft
-from tunewright.types import Answer, Base, Floats
+from tunewright.types import Base, Classified, Floats
 
 CARD = "tunewright.json"
 
@@ -54,7 +54,7 @@ class HeadedTask(Protocol):
         """The width of the head."""
         ...
 
-    def decode(self, logits: Floats) -> Answer:
+    def decode(self, logits: Floats) -> Classified:
         """What the logits[N, C] say."""
         ...
 

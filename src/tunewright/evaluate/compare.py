@@ -21,16 +21,16 @@ from tunewright.evaluate.resample import (
     percentile_interval,
 )
 from tunewright.evaluate.score import metric_named
-from tunewright.types import Answer, Comparison
+from tunewright.types import Classified, Comparison
 
 if TYPE_CHECKING:
     from tunewright.types import Floats
 
 
 def compare(
-    tuned: Answer,
-    opponents: Mapping[str, Answer],
-    gold: Answer,
+    tuned: Classified,
+    opponents: Mapping[str, Classified],
+    gold: Classified,
     metric: str,
     required: Collection[str],
     seed: int,

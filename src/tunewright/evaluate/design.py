@@ -13,7 +13,7 @@ from tunewright.evaluate.opponents import refit_opponent
 from tunewright.evaluate.out_of_fold import FitPredict, FoldPlan, out_of_fold, plan_folds
 from tunewright.evaluate.threshold import apply_thresholds, choose_thresholds
 from tunewright.seams import Baseline, Encoder
-from tunewright.types import Answer, Choice, Tell
+from tunewright.types import Choice, Classified, Tell
 
 if TYPE_CHECKING:
     from tunewright.evaluate.config import Evaluate
@@ -29,8 +29,8 @@ class Judged:
     """The rows of the verdict: every system's answers on them, and the design they came from."""
 
     judged_on: Literal["test", "out-of-fold"]
-    gold: Answer
-    systems: Mapping[str, Answer]
+    gold: Classified
+    systems: Mapping[str, Classified]
     design: str
     rows: str
     share: float = 1.0
@@ -40,18 +40,18 @@ class Judged:
 class Material:
     """What an evaluation works with; answers, gold and texts are asked for once per split."""
 
-    answers: Callable[[str], Answer]
-    gold: Callable[[str], Answer]
+    answers: Callable[[str], Classified]
+    gold: Callable[[str], Classified]
     texts: Callable[[str], Sequence[str]]
     encoder: Encoder | None
-    seen: Callable[[Ints], Answer]
+    seen: Callable[[Ints], Classified]
     refit: FitPredict | None
     units: Callable[[str], Ints] | None
 
 
 def answer_validation(
     config: Evaluate.Config, material: Material, fitted: Mapping[str, Baseline], primary: str
-) -> tuple[dict[str, Answer], dict[str, dict[str, float]], Choice]:
+) -> tuple[dict[str, Classified], dict[str, dict[str, float]], Choice]:
     """Every system's validation answers with its own thresholds, those thresholds, and the choice for the tuned model."""
     path = "evaluate.decision_thresholds"
     gold = material.gold("validation")
@@ -123,6 +123,6 @@ def judge_out_of_fold(
     )
 
 
-def _joined(answers: Sequence[Answer]) -> Answer:
+def _joined(answers: Sequence[Classified]) -> Classified:
     chosen: Any = np.concatenate([answer.chosen for answer in answers])
     return type(answers[0])(answers[0].names, chosen)

@@ -12,7 +12,7 @@ import numpy as np
 from tunewright.evaluate.metric.base import indicators, probabilities_of
 from tunewright.evaluate.score import metric_named
 from tunewright.evaluate.verdict import show_difference, show_value, title_of
-from tunewright.types import Answer, Diagnosis, Labels
+from tunewright.types import Classified, Diagnosis, Labels
 
 if TYPE_CHECKING:
     from tunewright.types import Ints
@@ -92,7 +92,7 @@ def diagnose(symptoms: Symptoms, command: str, run: str = "RUN") -> Diagnosis:
     return Diagnosis("fine", tuple(_scores(symptoms)), f"tunewright predict {run} FILE -o answers.csv")
 
 
-def find_contradicted(systems: Sequence[Answer], gold: Answer) -> Ints:
+def find_contradicted(systems: Sequence[Classified], gold: Classified) -> Ints:
     """The rows whose label is contradicted with confidence by every one of the systems, which were not trained on them.
 
     All systems give the same wrong answer, and the first one gives it a probability of at least its mean probability

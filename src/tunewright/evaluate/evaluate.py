@@ -41,7 +41,7 @@ from tunewright.evaluate.threshold import apply_thresholds
 from tunewright.evaluate.verdict import UNTOUCHED_BASE, judge, show_value
 from tunewright.evaluate.worst import find_worst
 from tunewright.seams import Encoder
-from tunewright.types import Answer, Choice, Comparison, Label, Labels, Report, Tell, Verdict, tell_nobody
+from tunewright.types import Choice, Classified, Comparison, Label, Labels, Report, Tell, Verdict, tell_nobody
 
 if TYPE_CHECKING:
     from tunewright.types import Ints
@@ -55,13 +55,13 @@ SEEN_ROWS = 1000
 def evaluate(  # noqa: PLR0913 - collaborators are arguments
     config: Evaluate.Config,
     *,
-    answers: Callable[[str], Answer],
-    gold: Callable[[str], Answer],
+    answers: Callable[[str], Classified],
+    gold: Callable[[str], Classified],
     texts: Callable[[str], Sequence[str]],
     metrics: Sequence[str],
     baselines: Sequence[str],
     encoder: Encoder | None,
-    seen: Callable[[Ints], Answer],
+    seen: Callable[[Ints], Classified],
     refit: FitPredict | None = None,
     curves: Curves | None = None,
     command: str = "tunewright run RECIPE",
@@ -127,7 +127,7 @@ def evaluate(  # noqa: PLR0913 - collaborators are arguments
     return report
 
 
-def _require_rows(gold: Callable[[str], Answer]) -> None:
+def _require_rows(gold: Callable[[str], Classified]) -> None:
     for split, hint in (("train", "data.path=FILE"), ("test", "data.test=0.2")):
         if len(gold(split)) == 0:
             raise InputError(
@@ -149,7 +149,7 @@ def _judge(config: Evaluate.Config, judged: Judged, metric: str, strongest: Sequ
     return judge(comparisons, metric=metric, num_rows=len(judged.gold), design=judged.design, rows=judged.rows)
 
 
-def _defined_primary(primary: Choice, systems: Scores, gold: Answer) -> Choice:
+def _defined_primary(primary: Choice, systems: Scores, gold: Classified) -> Choice:
     """The primary metric, or the share of right rows where it is undefined for a system on the judged rows."""
     if all(numbers.get(str(primary.value)) is not None for numbers in systems.values()):
         return primary
@@ -189,7 +189,7 @@ def _symptoms(
     validation: Scores,
     strongest: Sequence[str],
     known: float | None,
-    on_validation: Mapping[str, Answer],
+    on_validation: Mapping[str, Classified],
     curves: Curves,
 ) -> Symptoms:
     metric = verdict.metric

@@ -1,4 +1,4 @@
-"""What the report draws, as plain JSON, keyed on the kind of Answer.
+"""What the report draws, as plain JSON, keyed on the kind of Classified.
 
     "roc", "pr"     {"curves": [{"label", "area", "x": [...], "y": [...]}, ...], "note"}   x, y in 0..1
     "confusion"     {"labels": [...], "counts": [[...]]}        rows: right label, columns: answer
@@ -18,7 +18,7 @@ import numpy as np
 from tunewright.evaluate.metric.base import indicators, row_hits
 from tunewright.evaluate.metric.ece import NUM_BINS, bin_of
 from tunewright.evaluate.score import metric_named
-from tunewright.types import Answer, Label, Labels
+from tunewright.types import Classified, Label, Labels
 
 if TYPE_CHECKING:
     from tunewright.types import Bools, Floats
@@ -31,7 +31,7 @@ MOST_PAIRS = 20
 NUM_HISTOGRAM_BINS = 20
 
 
-def draw_figures(answer: Answer, gold: Answer) -> dict[str, object]:
+def draw_figures(answer: Classified, gold: Classified) -> dict[str, object]:
     """The data of every figure that fits the answers on the judged rows."""
     figures: dict[str, object] = {}
     if len(gold) == 0:
@@ -47,7 +47,7 @@ def draw_figures(answer: Answer, gold: Answer) -> dict[str, object]:
     return figures
 
 
-def draw_curves(answer: Answer, gold: Answer, area: str) -> dict[str, object]:
+def draw_curves(answer: Classified, gold: Classified, area: str) -> dict[str, object]:
     """ROC (``roc_auc``) or precision-recall (``pr_auc``) curves of at most 200 points, one label against the rest.
 
     Two labels give one curve, that of the second; up to ten one each; more give their mean and the five of the
@@ -128,7 +128,7 @@ def _curve(label: str, area: float, x: Floats, y: Floats) -> dict[str, object]:
     return {"label": label, "area": area, "x": _rounded(x[kept]), "y": _rounded(y[kept])}
 
 
-def _decisions(answer: Answer, gold: Answer) -> tuple[Floats, Bools]:
+def _decisions(answer: Classified, gold: Classified) -> tuple[Floats, Bools]:
     """Confidence and rightness of the most probable label per row, or of every yes-or-no decision."""
     assert answer.probabilities is not None
     if isinstance(answer, Labels):

@@ -13,7 +13,7 @@ from tunewright.evaluate.out_of_fold import FitPredict
 from tunewright.evaluate.score import better_first
 from tunewright.evaluate.verdict import UNTOUCHED_BASE
 from tunewright.seams import Baseline, Encoder
-from tunewright.types import Answer, Choice, Tell
+from tunewright.types import Choice, Classified, Tell
 
 if TYPE_CHECKING:
     from tunewright.types import Floats, Ints
@@ -60,7 +60,7 @@ def choose_opponents(requested: str | Sequence[str], of_task: Sequence[str], enc
 
 
 def fit_opponents(
-    names: Sequence[str], texts: Sequence[str], gold: Answer, encoder: Encoder | None, seed: int, tell: Tell
+    names: Sequence[str], texts: Sequence[str], gold: Classified, encoder: Encoder | None, seed: int, tell: Tell
 ) -> dict[str, Baseline]:
     """Each baseline fitted on these training rows, in order."""
     fitted: dict[str, Baseline] = {}
@@ -71,10 +71,10 @@ def fit_opponents(
     return fitted
 
 
-def refit_opponent(name: str, texts: Sequence[str], gold: Answer, encoder: Encoder | None, seed: int) -> FitPredict:
+def refit_opponent(name: str, texts: Sequence[str], gold: Classified, encoder: Encoder | None, seed: int) -> FitPredict:
     """A function that fits a fresh baseline on some of the rows and answers others, for the out-of-fold design."""
 
-    def fit_predict(train_rows: Ints, test_rows: Ints, repeat: int) -> Answer:
+    def fit_predict(train_rows: Ints, test_rows: Ints, repeat: int) -> Classified:
         fresh = _fitted(name, [texts[row] for row in train_rows], gold.take(train_rows), encoder, seed + repeat)
         return fresh.predict([texts[row] for row in test_rows], encoder)
 
@@ -90,7 +90,7 @@ def strongest_on_validation(
     return tuple(better_first(scored, validation, metric)[:1]) or tuple(rivals)
 
 
-def _fitted(name: str, texts: Sequence[str], gold: Answer, encoder: Encoder | None, seed: int) -> Baseline:
+def _fitted(name: str, texts: Sequence[str], gold: Classified, encoder: Encoder | None, seed: int) -> Baseline:
     made: Any = extensions.load(FAMILY, name)
     try:
         baseline: Baseline = made(seed=seed)

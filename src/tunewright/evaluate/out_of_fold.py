@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tunewright.types import Answer, Label, Labels, Tell, tell_nobody
+from tunewright.types import Classified, Label, Labels, Tell, tell_nobody
 
 if TYPE_CHECKING:
     from tunewright.types import Floats, Ints
@@ -25,7 +25,7 @@ MOST_REPEATS = 10
 ANSWERING_COST = 1 / 3
 """Answering a row costs about a third of a training step on it: one forward pass of forward and twice backward."""
 
-FitPredict = Callable[["Ints", "Ints", int], Answer]
+FitPredict = Callable[["Ints", "Ints", int], Classified]
 """``(train_rows, test_rows, repeat)`` -> the answers on test_rows of a fresh model trained on train_rows."""
 
 
@@ -76,7 +76,7 @@ def plan_folds(num_rows: int, seconds_per_example: float, epochs: float, budget_
     return FoldPlan(0, 0, f"even two folds over {num_rows:,} rows would take longer than {budget_seconds:.0f} s")
 
 
-def make_folds(gold: Answer, folds: int, seed: int, units: Ints | None = None) -> Ints:
+def make_folds(gold: Classified, folds: int, seed: int, units: Ints | None = None) -> Ints:
     """The fold[N] of each row: labels in proportion, rows of one unit together.
 
     Units are taken in random order within their stratum (the label of their first row; for several labels per row the
@@ -104,14 +104,14 @@ def make_folds(gold: Answer, folds: int, seed: int, units: Ints | None = None) -
 
 def out_of_fold(
     fit_predict: FitPredict,
-    gold: Answer,
+    gold: Classified,
     plan: FoldPlan,
     *,
     seed: int,
     units: Ints | None = None,
     tell: Tell = tell_nobody,
     label: str = "out-of-fold",
-) -> Answer:
+) -> Classified:
     """Answers for all rows in order, each by models trained without it; probabilities[N, C] are means over the repeats.
 
     One label: the one of the highest mean probability. Several: those that were chosen in more than half of the
@@ -135,20 +135,20 @@ def out_of_fold(
     return _settled(gold, probabilities / plan.repeats, votes / plan.repeats)
 
 
-def _settled(gold: Answer, probabilities: Floats, votes: Floats) -> Answer:
+def _settled(gold: Classified, probabilities: Floats, votes: Floats) -> Classified:
     if isinstance(gold, Labels):
         return Labels(gold.names, (votes > 0.5) | ((votes == 0.5) & (probabilities >= 0.5)), probabilities)
     return Label(gold.names, probabilities.argmax(axis=1).astype(np.int64), probabilities)
 
 
-def _one_hot(answer: Answer) -> Floats:
+def _one_hot(answer: Classified) -> Floats:
     if isinstance(answer, Labels):
         return answer.chosen.astype(np.float64)
     result: Floats = (answer.chosen[:, np.newaxis] == np.arange(len(answer.names))).astype(np.float64)
     return result
 
 
-def _strata(gold: Answer) -> Ints:
+def _strata(gold: Classified) -> Ints:
     if isinstance(gold, Label):
         return gold.chosen
     counts = gold.chosen.sum(axis=0)

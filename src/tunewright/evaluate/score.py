@@ -18,7 +18,7 @@ from tunewright.evaluate.resample import (
     percentile_interval,
     wilson_interval,
 )
-from tunewright.types import Answer, Choice, Labels, Measure
+from tunewright.types import Choice, Classified, Labels, Measure
 
 if TYPE_CHECKING:
     from tunewright.types import Floats
@@ -38,7 +38,7 @@ class ForeignMetric(MetricBase):
         self._metric = metric
         self.accepts = metric.accepts
 
-    def observe(self, answer: Answer, gold: Answer) -> Floats:
+    def observe(self, answer: Classified, gold: Classified) -> Floats:
         """The wrapped metric's statistics[N, K]."""
         statistics: Floats = self._metric.observe(answer, gold)
         return statistics
@@ -55,12 +55,12 @@ def metric_named(name: str) -> Any:
     return found if isinstance(found, MetricBase) else ForeignMetric(found)
 
 
-def fitting_metrics(names: Sequence[str], gold: Answer) -> tuple[str, ...]:
+def fitting_metrics(names: Sequence[str], gold: Classified) -> tuple[str, ...]:
     """Those of ``names`` that read this kind of answer, each once, in order."""
     return tuple(name for name in dict.fromkeys(names) if isinstance(gold, metric_named(name).accepts))
 
 
-def choose_primary(requested: str, gold: Answer) -> Choice:
+def choose_primary(requested: str, gold: Classified) -> Choice:
     """The metric that decides: the one requested, or by the kind of answer and the balance of the training rows.
 
     Raises InputError where the metric requested does not read this kind of answer.
@@ -87,14 +87,14 @@ def choose_primary(requested: str, gold: Answer) -> Choice:
     return Choice(path, "accuracy", f"the labels are balanced: {sizes}")
 
 
-def score(answer: Answer, gold: Answer, names: Sequence[str]) -> dict[str, float | None]:
+def score(answer: Classified, gold: Classified, names: Sequence[str]) -> dict[str, float | None]:
     """Each metric's value; None where it is undefined."""
     assert answer.names == gold.names, (answer.names, gold.names)
     return {name: _value(metric_named(name), answer, gold) for name in names}
 
 
 def measure(
-    answer: Answer, gold: Answer, names: Sequence[str], *, seed: int, num_resamples: int, share: float = 1.0
+    answer: Classified, gold: Classified, names: Sequence[str], *, seed: int, num_resamples: int, share: float = 1.0
 ) -> tuple[Measure, ...]:
     """Each metric with its 95 % interval: Wilson's for shares of rows, else the percentile bootstrap over the same resamples."""
     metrics = {name: metric_named(name) for name in names}
@@ -113,7 +113,7 @@ def measure(
     )
 
 
-def score_labels(answer: Answer, gold: Answer) -> dict[str, dict[str, float | None]]:
+def score_labels(answer: Classified, gold: Classified) -> dict[str, dict[str, float | None]]:
     """By label: precision, recall, f1, support (right rows), prevalence, roc_auc and pr_auc; None where undefined."""
     answered, right = indicators(answer), indicators(gold)
     counts = [block.sum(axis=0).astype(np.float64) for block in (answered & right, answered, right)]
@@ -145,7 +145,7 @@ def better_first(names: Sequence[str], scores: Mapping[str, Mapping[str, float |
     return sorted(names, key=rank)
 
 
-def _value(metric: Any, answer: Answer, gold: Answer) -> float | None:
+def _value(metric: Any, answer: Classified, gold: Classified) -> float | None:
     number: float | None = metric.value(metric.observe(answer, gold))
     return number
 
@@ -163,7 +163,7 @@ def _measure(name: str, value: float | None, samples: Floats | None, num_rows: i
     return Measure(name=name, value=value, interval=interval, num_rows=num_rows, method=method, note=note)
 
 
-def _note(name: str, value: float | None, answer: Answer, gold: Answer) -> str:
+def _note(name: str, value: float | None, answer: Classified, gold: Classified) -> str:
     if value is None:
         if len(gold) == 0:
             return "there are no rows"

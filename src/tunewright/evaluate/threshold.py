@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tunewright.evaluate.score import metric_named
-from tunewright.types import Answer, Choice, Label, Labels
+from tunewright.types import Choice, Classified, Label, Labels
 
 if TYPE_CHECKING:
     from tunewright.types import Bools, Floats
@@ -27,7 +27,7 @@ DEFAULT = 0.5
 PATH = "evaluate.decision_thresholds"
 
 
-def choose_thresholds(answer: Answer, gold: Answer, metric: str) -> tuple[dict[str, float], Choice]:
+def choose_thresholds(answer: Classified, gold: Classified, metric: str) -> tuple[dict[str, float], Choice]:
     """Thresholds by label from the validation rows, and why; empty where the most probable label is answered.
 
     Two labels: one threshold on the probability of the second label, the one that is best for ``metric``, if the
@@ -39,7 +39,7 @@ def choose_thresholds(answer: Answer, gold: Answer, metric: str) -> tuple[dict[s
     return chosen, Choice(PATH, chosen or "none", reason)
 
 
-def apply_thresholds(answer: Answer, thresholds: Mapping[str, float]) -> Answer:
+def apply_thresholds(answer: Classified, thresholds: Mapping[str, float]) -> Classified:
     """The answer with its labels chosen by ``thresholds``; unchanged where there are none or no probabilities."""
     if not thresholds or answer.probabilities is None:
         return answer
@@ -60,7 +60,7 @@ def best_f1_threshold(scores: Floats, right: Bools) -> float:
     return _nearest_best(candidates, quality)
 
 
-def _decide(answer: Answer, gold: Answer, metric: str) -> tuple[dict[str, float], str]:
+def _decide(answer: Classified, gold: Classified, metric: str) -> tuple[dict[str, float], str]:
     if answer.probabilities is None or len(gold) == 0:
         return {}, "there are no probabilities on validation rows to choose from"
     if not metric_named(metric).depends_on_threshold:

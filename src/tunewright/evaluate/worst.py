@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tunewright.evaluate.metric.base import row_hits
-from tunewright.types import Answer, Label, Labels, WorstRow
+from tunewright.types import Classified, Label, Labels, WorstRow
 
 if TYPE_CHECKING:
     from tunewright.types import Floats, Ints
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 SEPARATOR = " | "
 
 
-def find_worst(answer: Answer, gold: Answer, num_rows: int) -> tuple[WorstRow, ...]:
+def find_worst(answer: Classified, gold: Classified, num_rows: int) -> tuple[WorstRow, ...]:
     """The ``num_rows`` errors of the highest confidence, most confident first, ties by index.
 
     Confidence (0..1) is the probability of the label answered; for several labels, that of the surest wrong decision.
@@ -29,7 +29,7 @@ def find_worst(answer: Answer, gold: Answer, num_rows: int) -> tuple[WorstRow, .
     )
 
 
-def _confidence(answer: Answer, gold: Answer) -> Floats:
+def _confidence(answer: Classified, gold: Classified) -> Floats:
     if answer.probabilities is None:
         return np.ones(len(answer))
     if isinstance(answer, Label):
@@ -40,7 +40,7 @@ def _confidence(answer: Answer, gold: Answer) -> Floats:
     return surest
 
 
-def _shown(answer: Answer, row: int) -> str:
+def _shown(answer: Classified, row: int) -> str:
     if isinstance(answer, Labels):
         return SEPARATOR.join(name for name, chosen in zip(answer.names, answer.chosen[row], strict=True) if chosen)
     return answer.names[int(answer.chosen[row])]

@@ -15,7 +15,7 @@ from tunewright.errors import InputError
 from tunewright.evaluate.config import Evaluate
 from tunewright.evaluate.diagnose import Curves
 from tunewright.evaluate.evaluate import SEEN_ROWS, evaluate
-from tunewright.types import Answer, Choice, Floats, Ints, Label, Labels, Report
+from tunewright.types import Choice, Classified, Floats, Ints, Label, Labels, Report
 
 BASELINES = ("majority", "tfidf_lr", "nb_svm", "untouched_base")
 METRICS = ("accuracy", "macro_f1", "micro_f1", "roc_auc", "log_loss", "ece", "subset_accuracy")
@@ -28,11 +28,11 @@ class Case:
     """Texts and gold of three splits, and a stand-in for the tuned model that is right with some probability."""
 
     texts: dict[str, list[str]]
-    gold: dict[str, Answer]
+    gold: dict[str, Classified]
     right: float = 0.95
     seed: int = 0
 
-    def answers(self, split: str) -> Answer:
+    def answers(self, split: str) -> Classified:
         gold = self.gold[split]
         rng = np.random.default_rng([self.seed, len(split)])
         if isinstance(gold, Labels):
@@ -179,7 +179,7 @@ def test_the_strongest_baseline_is_the_one_of_validation_not_of_test() -> None:
 def test_rare_labels_get_macro_f1_and_thresholds_for_every_system() -> None:
     plain = case(share=0.12, clear=0.9, sizes=(500, 300, 400))
 
-    def timid(split: str) -> Answer:
+    def timid(split: str) -> Classified:
         positive = (
             0.1
             + 0.2 * plain.gold[split].chosen
@@ -199,12 +199,12 @@ def test_rare_labels_get_macro_f1_and_thresholds_for_every_system() -> None:
     assert without.systems["tfidf_lr"]["macro_f1"] != report.systems["tfidf_lr"]["macro_f1"]
 
 
-def refit_on(plain: Case, calls: list[tuple[Ints, Ints, int]]) -> Callable[[Ints, Ints, int], Answer]:
+def refit_on(plain: Case, calls: list[tuple[Ints, Ints, int]]) -> Callable[[Ints, Ints, int], Classified]:
     everything = {split: plain.answers(split) for split in ("train", "validation", "test")}
     chosen = np.concatenate([answer.chosen for answer in everything.values()])
     probabilities = np.concatenate([np.asarray(answer.probabilities) for answer in everything.values()])
 
-    def refit(train_rows: Ints, test_rows: Ints, repeat: int) -> Answer:
+    def refit(train_rows: Ints, test_rows: Ints, repeat: int) -> Classified:
         calls.append((train_rows, test_rows, repeat))
         return Label(("neg", "pos"), chosen[test_rows], probabilities[test_rows])
 
@@ -341,7 +341,7 @@ def test_flipped_labels_end_as_label_trouble() -> None:
     """A fifth of the labels is wrong everywhere; model and baseline both know better."""
     plain = case(sizes=(600, 300, 300), clear=1.0)
     rng = np.random.default_rng(0)
-    noisy: dict[str, Answer] = {
+    noisy: dict[str, Classified] = {
         split: Label(gold.names, np.where(rng.random(len(gold)) < 0.2, 1 - gold.chosen, gold.chosen))
         for split, gold in plain.gold.items()
     }
@@ -354,7 +354,7 @@ def test_flipped_labels_end_as_label_trouble() -> None:
 def test_a_sample_of_the_training_rows_is_answered_for_the_diagnosis() -> None:
     plain, asked = case(sizes=(1200, 120, 240)), []
 
-    def seen(rows: Ints) -> Answer:
+    def seen(rows: Ints) -> Classified:
         asked.append(rows)
         return plain.answers("train").take(rows)
 
@@ -367,7 +367,7 @@ def test_a_sample_of_the_training_rows_is_answered_for_the_diagnosis() -> None:
 def test_memorising_a_small_file_ends_as_too_few_rows() -> None:
     plain = case(sizes=(60, 100, 200), clear=0.3)
 
-    def memorising(split: str) -> Answer:
+    def memorising(split: str) -> Classified:
         return Case(plain.texts, plain.gold, right=1.0 if split == "train" else 0.6).answers(split)
 
     report = plain.report(answers=memorising)
@@ -377,7 +377,7 @@ def test_memorising_a_small_file_ends_as_too_few_rows() -> None:
 def test_memorising_a_large_file_ends_as_over_fit() -> None:
     plain = case(sizes=(400, 200, 400), clear=0.3)
 
-    def memorising(split: str) -> Answer:
+    def memorising(split: str) -> Classified:
         return Case(plain.texts, plain.gold, right=1.0 if split == "train" else 0.62).answers(split)
 
     curves = Curves(train_loss=(0.7, 0.01), validation_metric=(0.60, 0.66, 0.62, 0.61), epochs=4)

@@ -15,7 +15,7 @@ from sklearn import metrics as oracle
 from tunewright import extensions
 from tunewright.evaluate.metric.base import MetricBase
 from tunewright.evaluate.score import metric_named, score, score_labels
-from tunewright.types import Answer, Floats, Label, Labels
+from tunewright.types import Classified, Floats, Label, Labels
 
 NAMES = ("a", "b", "c", "d", "e")
 
@@ -150,8 +150,8 @@ def test_a_label_that_is_only_answered_counts_as_zero() -> None:
 @settings(max_examples=15, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 10_000))
 def test_a_weight_is_a_number_of_copies(name: str, seed: int) -> None:
-    answer: Answer
-    gold: Answer
+    answer: Classified
+    gold: Classified
     answer, gold = several(seed, 40) if name in ("subset_accuracy", "hamming_loss") else single(seed, 40, coarse=True)
     weights = np.random.default_rng(seed).integers(0, 4, (3, 40))
     metric = metric_named(name)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunewright.evaluate.out_of_fold import FoldPlan, make_folds, out_of_fold, plan_folds
-from tunewright.types import Answer, Ints, Label, Labels
+from tunewright.types import Classified, Ints, Label, Labels
 
 
 def labelled(counts: tuple[int, ...], seed: int = 0) -> Label:
@@ -83,7 +83,7 @@ def test_every_row_is_answered_by_models_that_never_saw_it() -> None:
     gold = labelled((30, 20))
     calls: list[tuple[set[int], set[int], int]] = []
 
-    def fit_predict(train_rows: Ints, test_rows: Ints, repeat: int) -> Answer:
+    def fit_predict(train_rows: Ints, test_rows: Ints, repeat: int) -> Classified:
         calls.append((set(train_rows.tolist()), set(test_rows.tolist()), repeat))
         return gold.take(test_rows)
 
@@ -103,7 +103,7 @@ def test_every_row_is_answered_by_models_that_never_saw_it() -> None:
 def test_probabilities_are_averaged_over_the_repeats() -> None:
     gold = labelled((6, 6))
 
-    def fit_predict(train_rows: Ints, test_rows: Ints, repeat: int) -> Answer:
+    def fit_predict(train_rows: Ints, test_rows: Ints, repeat: int) -> Classified:
         first = np.full(len(test_rows), [0.9, 0.2, 0.2][repeat])
         probabilities = np.stack([first, 1 - first], axis=1)
         return Label(gold.names, probabilities.argmax(axis=1), probabilities)
@@ -117,7 +117,7 @@ def test_several_labels_are_voted_on() -> None:
     gold = Labels(("a", "b"), np.ones((8, 2), dtype=np.bool_))
     votes = [[True, False], [True, True], [False, False]]
 
-    def fit_predict(train_rows: Ints, test_rows: Ints, repeat: int) -> Answer:
+    def fit_predict(train_rows: Ints, test_rows: Ints, repeat: int) -> Classified:
         return Labels(gold.names, np.tile(votes[repeat], (len(test_rows), 1)))
 
     answer = out_of_fold(fit_predict, gold, FoldPlan(2, 3, ""), seed=0)

@@ -24,9 +24,9 @@ from tunewright.config.base import ComponentConfig, Option
 from tunewright.errors import InputError
 from tunewright.infer.load import tokenize
 from tunewright.types import (
-    Answer,
     Base,
     Choice,
+    Classified,
     ColumnProfile,
     Dataset,
     Field,
@@ -212,7 +212,7 @@ class Classify:
             )
         return Objective("cross_entropy", {**smoothing, "class_weights": self._class_weights() if balanced else None})
 
-    def gold(self, rows: pa.Table) -> Answer:
+    def gold(self, rows: pa.Table) -> Classified:
         """The right labels."""
         position = {label: index for index, label in enumerate(self.labels)}
         column: list[list[str]] = rows["label"].to_pylist()
@@ -223,7 +223,7 @@ class Classify:
             chosen[row, [position[label] for label in labels]] = True
         return Labels(self.labels, chosen)
 
-    def decode(self, logits: Floats) -> Answer:
+    def decode(self, logits: Floats) -> Classified:
         """Softmax or sigmoid of the logits[N, C], and the labels that they choose."""
         logits = logits.reshape(-1, self.num_outputs)
         if self.multi_label:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tunewright.evaluate.metric.base import indicators
-from tunewright.types import Answer, Label, Labels
+from tunewright.types import Classified, Label, Labels
 
 if TYPE_CHECKING:
     from tunewright.types import Bools, Floats, Ints
@@ -35,9 +35,9 @@ class LogisticModel:
         self._strength = strength
         self._seed = seed
         self._answers: Callable[[Any], Floats]
-        self._gold: Answer
+        self._gold: Classified
 
-    def fit(self, features: Any, gold: Answer) -> LogisticModel:
+    def fit(self, features: Any, gold: Classified) -> LogisticModel:
         """Learn from features[N, F]."""
         from scipy.sparse import issparse
 
@@ -57,7 +57,7 @@ class LogisticModel:
             return np.zeros((0, len(self._gold.names)))
         return self._answers(features)
 
-    def answer(self, features: Any) -> Answer:
+    def answer(self, features: Any) -> Classified:
         """The most probable label, or every label with a probability of 0.5 or more."""
         return answer_from(self._gold.names, self.probabilities(features), isinstance(self._gold, Labels))
 
@@ -103,14 +103,14 @@ class LogisticModel:
             return model.fit(features, target)
 
 
-def answer_from(names: tuple[str, ...], probabilities: Floats, multi_label: bool) -> Answer:
+def answer_from(names: tuple[str, ...], probabilities: Floats, multi_label: bool) -> Classified:
     """The most probable label, or every label with a probability of 0.5 or more."""
     if multi_label:
         return Labels(names, probabilities >= 0.5, probabilities)
     return Label(names, probabilities.argmax(axis=1).astype(np.int64), probabilities)
 
 
-def choose_strength(features: Any, gold: Answer, seed: int, strengths: Sequence[float] = STRENGTHS) -> float:
+def choose_strength(features: Any, gold: Classified, seed: int, strengths: Sequence[float] = STRENGTHS) -> float:
     """The C with the smallest log loss on an inner fifth of the training rows (of at most 4,000).
 
     ``strengths`` ascend; the search ends at the first that is no better than the one before.
@@ -129,7 +129,7 @@ def choose_strength(features: Any, gold: Answer, seed: int, strengths: Sequence[
     return best
 
 
-def inner_split(gold: Answer, seed: int) -> tuple[Ints, Ints]:
+def inner_split(gold: Classified, seed: int) -> tuple[Ints, Ints]:
     """Row numbers to fit on and a fifth to hold out, of at most 4,000 rows; stratified where rows have one label."""
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(gold))[:MOST_INNER_ROWS]
@@ -139,7 +139,7 @@ def inner_split(gold: Answer, seed: int) -> tuple[Ints, Ints]:
     return np.sort(rows[~is_held_out]), np.sort(rows[is_held_out])
 
 
-def log_loss_of(probabilities: Floats, gold: Answer) -> float:
+def log_loss_of(probabilities: Floats, gold: Classified) -> float:
     """Mean negative log probability of what is right, in nats; of every decision where rows have several labels."""
     given = np.clip(probabilities, 1e-12, 1.0 - 1e-12)
     if isinstance(gold, Labels):
@@ -147,14 +147,14 @@ def log_loss_of(probabilities: Floats, gold: Answer) -> float:
     return float(-np.log(given[np.arange(len(gold)), gold.chosen]).mean())
 
 
-def fit_temperature(scores: Floats, gold: Answer) -> float:
+def fit_temperature(scores: Floats, gold: Classified) -> float:
     """The temperature at which scores[N, C] have the smallest log loss (Guo et al. 2017, section 4.2), on a grid."""
     squash = squash_for(gold)
     losses = [log_loss_of(squash(scores / temperature), gold) for temperature in TEMPERATURES]
     return float(TEMPERATURES[int(np.argmin(losses))])
 
 
-def squash_for(gold: Answer) -> Callable[[Floats], Floats]:
+def squash_for(gold: Classified) -> Callable[[Floats], Floats]:
     """Softmax over the labels, or a sigmoid for each where rows have several."""
     return sigmoid if isinstance(gold, Labels) else softmax
 

@@ -11,7 +11,7 @@ from tunewright.config.base import ComponentConfig, Option
 from tunewright.evaluate.baseline._linear import LogisticModel, choose_strength
 from tunewright.evaluate.resample import sample_rows
 from tunewright.seams import Encoder
-from tunewright.types import Answer
+from tunewright.types import Classified
 
 if TYPE_CHECKING:
     from tunewright.types import Floats
@@ -39,7 +39,7 @@ class FrozenProbe:
         self._scale: Floats
         self._model: LogisticModel
 
-    def fit(self, texts: Sequence[str], gold: Answer, encoder: Encoder | None) -> None:
+    def fit(self, texts: Sequence[str], gold: Classified, encoder: Encoder | None) -> None:
         """Learn scale and weights from the training rows."""
         assert encoder is not None, "the frozen probe needs an encoder"
         rows = sample_rows(len(texts), self._config.max_rows, self._seed)
@@ -52,7 +52,7 @@ class FrozenProbe:
         strength = self._config.strength or choose_strength(features, gold, self._seed, (0.003, 0.03, 0.3, 3.0))
         self._model = LogisticModel(strength, self._seed).fit(features, gold)
 
-    def predict(self, texts: Sequence[str], encoder: Encoder | None) -> Answer:
+    def predict(self, texts: Sequence[str], encoder: Encoder | None) -> Classified:
         """Answers with probabilities."""
         assert encoder is not None, "the frozen probe needs an encoder"
         width = len(self._centre)

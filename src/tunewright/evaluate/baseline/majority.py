@@ -10,7 +10,7 @@ import numpy as np
 from tunewright.config.base import ComponentConfig
 from tunewright.evaluate.metric.base import indicators
 from tunewright.seams import Encoder
-from tunewright.types import Answer, Label, Labels
+from tunewright.types import Classified, Label, Labels
 
 if TYPE_CHECKING:
     from tunewright.types import Bools, Floats
@@ -28,9 +28,9 @@ class Majority:
         """Nothing here is random, so ``seed`` changes nothing."""
         self._shares: Floats
         self._chosen: Bools
-        self._gold: Answer
+        self._gold: Classified
 
-    def fit(self, texts: Sequence[str], gold: Answer, encoder: Encoder | None) -> None:
+    def fit(self, texts: Sequence[str], gold: Classified, encoder: Encoder | None) -> None:
         """Count the training answers; of equally frequent ones the first in label order is kept."""
         columns = indicators(gold)
         self._gold = gold.take(np.arange(0))
@@ -38,7 +38,7 @@ class Majority:
         patterns, counts = np.unique(columns, axis=0, return_counts=True)
         self._chosen = patterns[::-1][int(np.argmax(counts[::-1]))]
 
-    def predict(self, texts: Sequence[str], encoder: Encoder | None) -> Answer:
+    def predict(self, texts: Sequence[str], encoder: Encoder | None) -> Classified:
         """The same answer for every text."""
         probabilities = np.tile(self._shares, (len(texts), 1))
         if isinstance(self._gold, Labels):

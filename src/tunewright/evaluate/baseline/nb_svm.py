@@ -13,7 +13,7 @@ from tunewright.evaluate.baseline._features import NgramCounter
 from tunewright.evaluate.baseline._linear import fit_temperature, inner_split, squash_for
 from tunewright.evaluate.metric.base import indicators
 from tunewright.seams import Encoder
-from tunewright.types import Answer, Label, Labels
+from tunewright.types import Classified, Label, Labels
 
 if TYPE_CHECKING:
     from tunewright.types import Bools, Floats
@@ -43,12 +43,12 @@ class NbSvm:
         self._config = config or self.Config()
         self._seed = seed
         self._counter = NgramCounter(binary=True)
-        self._gold: Answer
+        self._gold: Classified
         self._weights: Floats
         self._biases: Floats
         self._temperature = 1.0
 
-    def fit(self, texts: Sequence[str], gold: Answer, encoder: Encoder | None) -> None:
+    def fit(self, texts: Sequence[str], gold: Classified, encoder: Encoder | None) -> None:
         """Learn vocabulary, log-count ratios and weights from the training rows."""
         features = self._counter.fit(texts)
         self._gold = gold.take(np.arange(0))
@@ -58,7 +58,7 @@ class NbSvm:
             self._temperature = fit_temperature(self._scores(features[held_out]), gold.take(held_out))
         self._weights, self._biases = self._train(features, indicators(gold))
 
-    def predict(self, texts: Sequence[str], encoder: Encoder | None) -> Answer:
+    def predict(self, texts: Sequence[str], encoder: Encoder | None) -> Classified:
         """The label of the highest score, or every label with a positive score; probabilities in the same order."""
         scores = self._scores(self._counter.count(texts))
         probabilities = squash_for(self._gold)(scores / self._temperature)

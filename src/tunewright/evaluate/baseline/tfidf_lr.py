@@ -9,7 +9,7 @@ from tunewright.config.base import ComponentConfig, Option
 from tunewright.evaluate.baseline._features import NgramCounter
 from tunewright.evaluate.baseline._linear import LogisticModel, choose_strength
 from tunewright.seams import Encoder
-from tunewright.types import Answer
+from tunewright.types import Classified
 
 
 class TfidfLr:
@@ -36,7 +36,7 @@ class TfidfLr:
         self._weigh: Any = None
         self._model: LogisticModel
 
-    def fit(self, texts: Sequence[str], gold: Answer, encoder: Encoder | None) -> None:
+    def fit(self, texts: Sequence[str], gold: Classified, encoder: Encoder | None) -> None:
         """Learn vocabulary, document frequencies and weights from the training rows."""
         from sklearn.feature_extraction.text import TfidfTransformer
 
@@ -45,6 +45,6 @@ class TfidfLr:
         strength = self._config.strength or choose_strength(features, gold, self._seed)
         self._model = LogisticModel(strength, self._seed).fit(features, gold)
 
-    def predict(self, texts: Sequence[str], encoder: Encoder | None) -> Answer:
+    def predict(self, texts: Sequence[str], encoder: Encoder | None) -> Classified:
         """Answers with probabilities."""
         return self._model.answer(self._weigh.transform(self._counter.count(texts)))

@@ -13,7 +13,7 @@ from tunewright.evaluate.baseline._linear import answer_from, fit_temperature, s
 from tunewright.evaluate.metric.base import indicators
 from tunewright.evaluate.resample import sample_rows
 from tunewright.seams import Encoder
-from tunewright.types import Answer, Labels
+from tunewright.types import Classified, Labels
 
 if TYPE_CHECKING:
     from tunewright.types import Floats
@@ -39,12 +39,12 @@ class UntouchedBase:
         """``seed`` draws the rows where there are more than ``max_rows``."""
         self._config = config or self.Config()
         self._seed = seed
-        self._gold: Answer
+        self._gold: Classified
         self._centroids: Floats
         self._opposites: Floats | None = None
         self._temperature = 1.0
 
-    def fit(self, texts: Sequence[str], gold: Answer, encoder: Encoder | None) -> None:
+    def fit(self, texts: Sequence[str], gold: Classified, encoder: Encoder | None) -> None:
         """Place the centroids and fit the temperature."""
         assert encoder is not None, "the untouched base needs an encoder"
         rows = sample_rows(len(texts), self._config.max_rows, self._seed)
@@ -56,7 +56,7 @@ class UntouchedBase:
         self._opposites = unit_rows((1.0 - columns).T @ embeddings) if isinstance(gold, Labels) else None
         self._temperature = fit_temperature(self._scores(embeddings), gold)
 
-    def predict(self, texts: Sequence[str], encoder: Encoder | None) -> Answer:
+    def predict(self, texts: Sequence[str], encoder: Encoder | None) -> Classified:
         """The nearest label, or every label whose own centroid is the nearer one."""
         assert encoder is not None, "the untouched base needs an encoder"
         scores = np.zeros((0, len(self._gold.names))) if not texts else self._scores(unit_rows(encoder(texts)))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from tunewright.types import Answer, Label, Labels
+from tunewright.types import Classified, Label, Labels
 
 if TYPE_CHECKING:
     from tunewright.types import Bools, Floats
@@ -70,7 +70,7 @@ class MeanMetric(AdditiveMetric):
 class CountMetric(AdditiveMetric):
     """A metric of three counts per label: rows where it was answered rightly, answered at all, and right at all."""
 
-    def observe(self, answer: Answer, gold: Answer) -> Floats:
+    def observe(self, answer: Classified, gold: Classified) -> Floats:
         """Indicators[N, 3C]: hit, answered, right."""
         answered, right = indicators(answer), indicators(gold)
         return np.concatenate([answered & right, answered, right], axis=1).astype(np.float64)
@@ -95,7 +95,7 @@ class RankMetric(MetricBase):
     depends_on_threshold = False
     max_resamples = 2_000
 
-    def observe(self, answer: Answer, gold: Answer) -> Floats:
+    def observe(self, answer: Classified, gold: Classified) -> Floats:
         """Probabilities and 0/1 right labels, side by side; NaN where the answer has no probabilities."""
         right = indicators(gold).astype(np.float64)
         return np.concatenate([probabilities_of(answer), right], axis=1)
@@ -140,7 +140,7 @@ def _sum_ranks(scores: Floats, right: Bools, weights: Floats) -> tuple[Floats, F
     return summed[0::2], summed[1::2]
 
 
-def indicators(answer: Answer) -> Bools:
+def indicators(answer: Classified) -> Bools:
     """Which labels each row chose: bool[N, C]."""
     if isinstance(answer, Labels):
         return answer.chosen
@@ -148,14 +148,14 @@ def indicators(answer: Answer) -> Bools:
     return result
 
 
-def probabilities_of(answer: Answer) -> Floats:
+def probabilities_of(answer: Classified) -> Floats:
     """The probabilities[N, C], or NaN of that shape where the answer carries none."""
     if answer.probabilities is None:
         return np.full((len(answer), len(answer.names)), np.nan)
     return answer.probabilities
 
 
-def row_hits(answer: Answer, gold: Answer) -> Bools:
+def row_hits(answer: Classified, gold: Classified) -> Bools:
     """Which rows are answered entirely rightly: bool[N]."""
     if isinstance(answer, Labels):
         result: Bools = (answer.chosen == gold.chosen).all(axis=1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tunewright.evaluate.metric.base import MeanMetric, indicators, mean_statistics, probabilities_of
-from tunewright.types import Answer, Labels
+from tunewright.types import Classified, Labels
 
 if TYPE_CHECKING:
     from tunewright.types import Floats
@@ -25,7 +25,7 @@ class Brier(MeanMetric):
     is_percentage = False
     depends_on_threshold = False
 
-    def observe(self, answer: Answer, gold: Answer) -> Floats:
+    def observe(self, answer: Classified, gold: Classified) -> Floats:
         """(squared error, 1) per row; NaN where the answer has no probabilities."""
         squares = np.square(probabilities_of(answer) - indicators(gold))
         averaged = isinstance(answer, Labels) or len(answer.names) <= 2

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tunewright.evaluate.metric.base import MeanMetric, indicators, mean_statistics, probabilities_of
-from tunewright.types import Answer, Labels
+from tunewright.types import Classified, Labels
 
 if TYPE_CHECKING:
     from tunewright.types import Floats
@@ -24,7 +24,7 @@ class LogLoss(MeanMetric):
     is_percentage = False
     depends_on_threshold = False
 
-    def observe(self, answer: Answer, gold: Answer) -> Floats:
+    def observe(self, answer: Classified, gold: Classified) -> Floats:
         """(surprise, 1) per row; NaN where the answer has no probabilities."""
         given = np.clip(probabilities_of(answer), SMALLEST, 1.0 - SMALLEST)
         right = indicators(gold)

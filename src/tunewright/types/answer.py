@@ -1,0 +1,83 @@
+"""What a model says, as one of a few kinds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tunewright.types.basic import Bools, Floats, Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """Single-label answers for N rows: chosen[N] indexes ``names``; probabilities[N, C] is None for gold answers."""
+
+    names: tuple[str, ...]
+    chosen: Ints
+    probabilities: Floats | None = None
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        return len(self.chosen)
+
+    def take(self, rows: Ints) -> Label:
+        """The answers of some rows, in the order given."""
+        return Label(self.names, self.chosen[rows], None if self.probabilities is None else self.probabilities[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Multi-label answers for N rows: chosen[N, C] says which names apply; probabilities[N, C] are independent."""
+
+    names: tuple[str, ...]
+    chosen: Bools
+    probabilities: Floats | None = None
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        return len(self.chosen)
+
+    def take(self, rows: Ints) -> Labels:
+        """The answers of some rows, in the order given."""
+        return Labels(self.names, self.chosen[rows], None if self.probabilities is None else self.probabilities[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Generated text for N rows: texts[N], num_tokens[N] generated, and whether each ended by itself (stopped[N]).
+
+    Gold answers hold the references; they have all stopped.
+    """
+
+    texts: tuple[str, ...]
+    num_tokens: Ints
+    stopped: Bools
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        return len(self.texts)
+
+    def take(self, rows: Ints) -> Text:
+        """The answers of some rows, in the order given."""
+        return Text(tuple(self.texts[row] for row in rows), self.num_tokens[rows], self.stopped[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """How well a model predicts the given answers of N rows: nll[N] in nats, summed over the row's num_tokens[N]."""
+
+    nll: Floats
+    num_tokens: Ints
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        return len(self.nll)
+
+    def take(self, rows: Ints) -> Likelihood:
+        """The answers of some rows, in the order given."""
+        return Likelihood(self.nll[rows], self.num_tokens[rows])
+
+
+Classified = Label | Labels
+"""An answer that chooses among names."""
+
+Answer = Classified | Text | Likelihood

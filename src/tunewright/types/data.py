@@ -1,0 +1,184 @@
+"""The prepared data: records, what became of them, and what is known about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from tunewright.types.basic import Choice, Row
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a record came from: the file as the user wrote it and the 1-based line (or row) in it."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        """``file:line``, the form that editors and terminals turn into a link."""
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One input row: its number over all inputs (0-based), its fields as given, origin, and the unit it belongs to."""
+
+    id: int
+    fields: Row
+    origin: Origin
+
+
+class Outcome(StrEnum):
+    """What became of an input row. Every row ends as exactly one of these."""
+
+    USED = "used"
+    TRUNCATED = "truncated"
+    DUPLICATE = "duplicate"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ledger:
+    """The account of every input row (promise N6): the four outcomes are disjoint and sum to ``total``.
+
+    ``used`` counts rows used whole. Before encoding, ``truncated`` is 0 and ``used`` holds every kept row.
+    ``reasons`` counts the rejected rows by reason.
+    """
+
+    used: int
+    truncated: int
+    duplicate: int
+    rejected: int
+    total: int
+    reasons: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse an account that does not add up."""
+        assert self.used + self.truncated + self.duplicate + self.rejected == self.total, self
+
+    def as_json(self) -> dict[str, object]:
+        """The counts under their public names."""
+        return {
+            "used": self.used,
+            "truncated": self.truncated,
+            "duplicate": self.duplicate,
+            "rejected": self.rejected,
+            "total": self.total,
+            "reasons": dict(self.reasons),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that a check of the data found. ``warning`` is shown; ``violation`` stops the run unless overridden."""
+
+    code: str
+    severity: Literal["note", "warning", "violation"]
+    message: str
+    origins: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field that a task reads from each row."""
+
+    name: str
+    kind: Literal["text", "label"]
+    description: str
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnProfile:
+    """What a sample of rows says about one column; tasks recognise their fields from these.
+
+    Lengths are in characters. ``fraction_distinct`` is distinct / non-empty. ``examples`` holds a few values.
+    """
+
+    name: str
+    position: int
+    num_values: int
+    num_distinct: int
+    fraction_empty: float
+    fraction_distinct: float
+    mean_length: float
+    max_length: int
+    mean_words: float
+    fraction_numeric: float
+    fraction_integer: float
+    is_list: bool
+    is_sequential: bool
+    examples: tuple[str, ...]
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Recognition:
+    """A guess which column fills which field, how sure it is (0..1), and why, per field."""
+
+    columns: Mapping[str, str]
+    confidence: float
+    reasons: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What later stages may ask about the kept rows without reading them again. Lengths in characters."""
+
+    num_rows: int
+    mean_characters: float
+    p99_characters: int
+    scripts: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFile:
+    """One input file as it was read."""
+
+    path: str
+    format: str
+    encoding: str
+    sha256: str
+    num_bytes: int
+    num_rows: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """The prepared data: one memory-mapped Arrow table per split in ``folder``.
+
+    Columns of every table: ``id`` int64, ``file`` string, ``line`` int32, and one column per task field (text fields are
+    strings, label fields are lists of strings). ``labels`` is the sorted label set over all splits.
+    """
+
+    folder: Path
+    splits: Mapping[str, int]
+    columns: Mapping[str, str]
+    labels: tuple[str, ...]
+    label_counts: Mapping[str, Mapping[str, int]]
+    ledger: Ledger
+    findings: tuple[Finding, ...]
+    facts: Facts
+    files: tuple[SourceFile, ...]
+    choices: tuple[Choice, ...]
+    fingerprint: str
+
+    def table(self, split: str) -> pa.Table:
+        """The rows of one split, memory-mapped, in input order."""
+        return read_arrow(self.folder / f"{split}.arrow")
+
+
+def read_arrow(path: Path) -> pa.Table:
+    """The Arrow IPC file at ``path`` as a memory-mapped table."""
+    import pyarrow as pa
+
+    with pa.memory_map(str(path)) as source:
+        return pa.ipc.open_file(source).read_all()

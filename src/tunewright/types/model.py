@@ -1,0 +1,103 @@
+"""A pretrained model as a handle, the rows encoded for it, and the batches that it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from tunewright.types.basic import Choice
+from tunewright.types.data import Ledger, read_arrow
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import torch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """A pretrained model as a handle: a folder with ``config.json``, safetensors weights and tokenizer files.
+
+    ``architecture`` is transformers' ``model_type``. ``digest`` hashes the weights and tokenizer files. ``notes`` holds
+    what a reader of the report must know (for instance that the weights were stored in 4 bits).
+    """
+
+    name: str
+    folder: Path
+    architecture: str
+    kind: Literal["encoder", "decoder", "encoder-decoder"]
+    num_parameters: int
+    max_positions: int
+    vocabulary_size: int
+    licence: str
+    source: str
+    digest: str
+    reason: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoded:
+    """The examples as token ids: one memory-mapped Arrow table per split in ``folder``.
+
+    Columns: ``id`` int64, ``source`` list<int32> (token ids), ``target`` list<float32> (task-defined), ``truncated`` bool.
+    ``max_length`` is in tokens. The Ledger is closed.
+    """
+
+    folder: Path
+    splits: Mapping[str, int]
+    max_length: int
+    num_tokens: int
+    tokens_cut: int
+    length_histogram: Mapping[int, int]
+    ledger: Ledger
+    choices: tuple[Choice, ...]
+    fingerprint: str
+
+    def table(self, split: str) -> pa.Table:
+        """The examples of one split, memory-mapped, in the order of the Dataset's split."""
+        return read_arrow(self.folder / f"{split}.arrow")
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Flattened token ids without padding: ids[T], positions[T], and segment bounds[S+1] with bounds[0]=0, bounds[S]=T."""
+
+    ids: torch.Tensor
+    positions: torch.Tensor
+    bounds: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The one batch shape of every model: flattened named streams, and typed columns with one row per example."""
+
+    streams: Mapping[str, Stream]
+    columns: Mapping[str, torch.Tensor]
+    row_ids: tuple[int, ...]
+    num_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What is minimised, as data: the name of a file in ``train/objective`` and its options."""
+
+    name: str
+    options: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A stretch of training: what is minimised and which parameters move (a regular expression over their names)."""
+
+    objective: Objective
+    trainable: str = ".*"
+
+
+@dataclass(frozen=True, slots=True)
+class Trainable:
+    """A module that maps a Batch to logits[N, C], and the phases in which it is trained."""
+
+    module: torch.nn.Module
+    phases: tuple[Phase, ...]

@@ -1,0 +1,55 @@
+"""The facts of a training, and what it is told in return."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from tunewright.types.basic import Choice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """The facts of one update. Steps and epochs count from 1 when finished; ``loss`` is the mean over the step."""
+
+    step: int
+    epoch: float
+    loss: float
+    lr: float
+    gradient_norm: float
+    num_examples: int
+    num_tokens: int
+    skipped: bool
+    row_ids: tuple[int, ...] = ()
+
+
+class Directive(Enum):
+    """What a consumer of Steps tells the loop. Several may be given; all are obeyed, ``STOP`` last."""
+
+    EVALUATE = "evaluate"
+    COMMIT = "commit"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the start-up probe decided, each with its reason. Saved with the run; resume and replay reuse it."""
+
+    choices: tuple[Choice, ...]
+
+    def __getitem__(self, path: str) -> Any:
+        """The value decided under ``path``."""
+        return next(choice.value for choice in self.choices if choice.path == path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A committed state of training: the folder, the step after which it was taken, and why training ended (if it did)."""
+
+    folder: Path
+    step: int
+    digest: str
+    metric: float | None
+    stopped_because: str = ""
