@@ -18,11 +18,15 @@ from tunewright.types import (
     Dataset,
     Field,
     Floats,
+    Generation,
     Objective,
     Recognition,
     Record,
     Row,
+    Sampling,
+    Tell,
     Trainable,
+    tell_nobody,
 )
 
 if TYPE_CHECKING:
@@ -135,6 +139,29 @@ class Metric(Protocol):
 
     def value(self, statistics: Floats, weights: Floats | None = None) -> float | None:
         """The metric over the rows, each counted ``weights[n]`` times; None where it is undefined."""
+        ...
+
+
+class Engine(Protocol):
+    """A text engine (``infer/engine/*.py``): it batches by itself what is asked at the same time, from any thread."""
+
+    @property
+    def capacity(self) -> int:
+        """How many requests are generated at once; more of them wait."""
+        ...
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], sampling: Sampling, tell: Tell = tell_nobody, label: str = "generating"
+    ) -> list[Generation]:
+        """The answers to some prompts of token ids, in their order; each is what it would be alone."""
+        ...
+
+    def stream(self, prompt: Sequence[int], sampling: Sampling) -> Iterator[int]:
+        """The tokens of one answer as they come, without the one that ends it; closing the iterator cancels it."""
+        ...
+
+    def close(self) -> None:
+        """Cancel what is under way and let go of the model."""
         ...
 
 

@@ -23,13 +23,29 @@ def load_trunk(folder: Path) -> torch.nn.Module:
 
     Raises InputError if the folder is not a model of a known architecture, or lacks some of its weights.
     """
+    from transformers import MODEL_MAPPING
+
+    return _load(folder, MODEL_MAPPING, "plain model")
+
+
+def load_language_model(folder: Path) -> torch.nn.Module:
+    """The model in ``folder`` with the head that predicts the next token, in fp32 and evaluation mode.
+
+    Raises InputError as ``load_trunk`` does, and for an architecture that does not generate text.
+    """
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    return _load(folder, MODEL_FOR_CAUSAL_LM_MAPPING, "form that generates text")
+
+
+def _load(folder: Path, mapping: Any, form: str) -> torch.nn.Module:
     import torch
     from safetensors import SafetensorError
 
     quiet()
     try:
-        config, model_class = _architecture(folder)
-        trunk, loading = model_class.from_pretrained(
+        config, model_class = _architecture(folder, mapping, form)
+        model, loading = model_class.from_pretrained(
             folder,
             config=config,
             dtype=torch.float32,
@@ -43,7 +59,7 @@ def load_trunk(folder: Path) -> torch.nn.Module:
     if loading["missing_keys"]:
         missing = sorted(loading["missing_keys"])
         raise _not_a_model(folder, f"{len(missing)} of its weights are missing, such as {missing[0]}")
-    loaded: torch.nn.Module = trunk.eval()
+    loaded: torch.nn.Module = model.eval()
     return loaded
 
 
@@ -102,17 +118,17 @@ def quiet() -> None:
     silence.disable_progress_bar()
 
 
-def _architecture(folder: Path) -> tuple[Any, Any]:
+def _architecture(folder: Path, mapping: Any, form: str) -> tuple[Any, Any]:
     """Configuration and model class; both are transformers' own, chosen by ``model_type`` alone."""
-    from transformers import CONFIG_MAPPING, MODEL_MAPPING
+    from transformers import CONFIG_MAPPING
 
     name: Any = read_config(folder).get("model_type")
     if name not in CONFIG_MAPPING:
         raise ValueError(f"config.json with model_type {name!r}")
     config = CONFIG_MAPPING[name].from_pretrained(folder)
-    if type(config) not in MODEL_MAPPING:
-        raise ValueError(f"config.json with model_type {name!r}, which has no plain model")
-    found: Any = MODEL_MAPPING[type(config)]
+    if type(config) not in mapping:
+        raise ValueError(f"config.json with model_type {name!r}, which has no {form}")
+    found: Any = mapping[type(config)]
     return config, found[0] if isinstance(found, tuple) else found
 
 

@@ -30,6 +30,7 @@ from tunewright.types.data import (
     SourceFile,
     read_arrow,
 )
+from tunewright.types.generation import Generation, Sampling
 from tunewright.types.model import (
     Base,
     Batch,
@@ -72,6 +73,7 @@ __all__ = [
     "Field",
     "Finding",
     "Floats",
+    "Generation",
     "Ints",
     "Label",
     "Labels",
@@ -87,6 +89,7 @@ __all__ = [
     "Record",
     "Report",
     "Row",
+    "Sampling",
     "SourceFile",
     "Step",
     "Stream",
