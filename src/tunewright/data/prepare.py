@@ -130,5 +130,5 @@ def _task_identity(task: Task) -> Mapping[str, object]:
         "class": f"{kind.__module__}.{kind.__qualname__}",
         "code": code,
         "options": options.model_dump(mode="json") if isinstance(options, BaseModel) else None,
-        "fields": [[field.name, field.kind, field.required] for field in task.fields],
+        "fields": [[field.name, field.kind, field.required] for field in (*task.fields, *task.stored)],
     }
