@@ -31,8 +31,6 @@ from tunewright.train.batches import Examples, read_examples
 from tunewright.train.train import Fit, fit_quietly
 from tunewright.types import (
     Answer,
-    Likelihood,
-    Text,
     Base,
     Choice,
     Classified,
@@ -42,9 +40,11 @@ from tunewright.types import (
     Ints,
     Label,
     Labels,
+    Likelihood,
     Plan,
     Report,
     Tell,
+    Text,
 )
 
 CHEAP = ("accuracy", "macro_f1", "micro_f1", "log_loss", "subset_accuracy")
@@ -192,7 +192,7 @@ def validation_score(
     task: Any, dataset: Dataset, requested: str
 ) -> tuple[Callable[[Floats], Mapping[str, float | None]], Choice, bool]:
     """What is followed during training: a function from outputs[N, C] to metrics, the declared metric, its direction."""
-    gold: Answer = task.gold(dataset.table("validation"))
+    gold: Any = task.gold(dataset.table("validation"))
     if isinstance(gold, Text):
         return _likelihood_score(task, requested)
     declared, higher_is_better = declared_metric(task, dataset, requested)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any
 
 from tunewright.errors import InputError
@@ -167,7 +167,7 @@ def _check_order(messages: Sequence[Mapping[str, Any]]) -> None:
     turns = roles[1:] if roles[:1] == ["system"] else roles
     if turns[:1] != ["user"]:
         raise ValueError("the first turn is not the user's")
-    if any(first == second for first, second in zip(turns, turns[1:], strict=False)):
+    if any(first == second for first, second in pairwise(turns)):
         raise ValueError("two turns of the same speaker follow each other")
     if "assistant" not in turns:
         raise ValueError("no turn of the assistant to learn")
@@ -199,7 +199,9 @@ class DialogueEncoder:
         self._counts: Counter[tuple[str, str]] = Counter()
         self._num_rows = self._without = self._cut_answers = self._open_ends = 0
         self._samples: list[list[dict[str, object]]] = []
-        self.choices: Sequence[Choice] = (Choice("encode.template", template.name, template.reason),)
+        self.choices: Sequence[Choice] = (
+            Choice("encode.template", f"{len(template.source):,} characters", template.reason),
+        )
 
     def encode(self, rows: pa.Table, max_length: int | None) -> list[Example]:
         """Each dialogue by the template; the right end is cut to ``max_length``. Raises InputError with the row's place."""

@@ -38,6 +38,11 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
         'tunewright predict runs/movie-reviews-1a2b3c4d "a gripping film" "a waste of two hours"',
         "tunewright predict runs/movie-reviews-1a2b3c4d new.csv -o answers.csv",
     ),
+    "chat": (
+        "Talk with a model tuned on dialogues, with its base beside it on request.",
+        "tunewright chat runs/dialogues-1a2b3c4d",
+        'tunewright chat runs/dialogues-1a2b3c4d "What is AI?" --base',
+    ),
     "runs": ("List, show, compare and remove runs.", "tunewright runs list"),
     "report": (
         "Write a run's report again, and say where it is; rows can be hidden, never brought back.",
