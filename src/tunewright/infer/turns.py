@@ -7,7 +7,6 @@ the prompt ends that it is given.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -124,7 +123,7 @@ def _by_growth(render: Render, messages: Sequence[Message], text: str, expected:
 def _answer(render: Render, messages: Sequence[Message], text: str, index: int, said: dict[int, Span]) -> Span:
     """What an assistant wrote: from the end of the prompt that would make a model write it, up to its closing."""
     prompt = render(messages[:index], True) if index else ""
-    shared = len(os.path.commonprefix([prompt, text]))
+    shared = next((at for at, (one, two) in enumerate(zip(prompt, text, strict=False)) if one != two), len(prompt))
     content = said.get(index)
     if content is None:
         if not index or shared < len(prompt):
