@@ -99,7 +99,7 @@ class Bench:
         compaction = embedding_rows.compact(module.trunk, occurring)
         rows = all_examples(self.encoded, compaction.remap if compaction else None)
         fit = Fit(
-            trainable=self.method.wrap(module, self.task.objective()),
+            trainable=self.method.wrap(module, self.task.objective(), self.recipe.seed + repeat),
             plan=self.plan,
             config=self.recipe.train,
             seed=self.recipe.seed + repeat,

@@ -293,7 +293,7 @@ class Road:
             if self.pinned:
                 plan = _read_plan({"choices": self.pinned.choices})
             else:
-                plan = make_plan(self.recipe.train, base, encoded.splits["train"])
+                plan = make_plan(self.recipe.train, base, encoded.splits["train"], self._method().lr_factor)
             self.folder.write_document("plan.json", {"choices": [asdict(choice) for choice in plan.choices]})
         self._decide(*(choice for choice in plan.choices if choice.reason != "as asked"))
         return plan
@@ -315,7 +315,8 @@ class Road:
         module: Any = self.task.attach(base, self.recipe.seed)
         compaction = embedding_rows.compact(module.trunk, embedding_rows.rows_that_occur(encoded, encoded.splits))
         remap = compaction.remap if compaction else None
-        trainable = self._method().wrap(module, self.task.objective())
+        trainable = self._method().wrap(module, self.task.objective(), self.recipe.seed)
+        self._decide(*trainable.choices)
         score, declared, higher_is_better = judging.validation_score(self.task, dataset, self.recipe.evaluate.metric)
         self._decide(declared)
         checkpoints = self.folder.checkpoints()
@@ -341,7 +342,11 @@ class Road:
             problem = "stopped on request; everything up to this step is kept"
             raise Interrupted(problem, where=str(self.folder.folder), hint="the same command goes on from here")
         thresholds = judging.decision_thresholds(
-            self.task, dataset, predict_logits(module, validation.ids), str(declared.value), self.recipe.evaluate
+            self.task,
+            dataset,
+            predict_logits(trainable.module, validation.ids),
+            str(declared.value),
+            self.recipe.evaluate,
         )
         if compaction:
             embedding_rows.expand(module.trunk, compaction)

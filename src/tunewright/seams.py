@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tunewright.types import (
+    Adapter,
     Answer,
     Base,
     Classified,
@@ -114,10 +115,26 @@ class Task(Protocol):
 
 
 class Method(Protocol):
-    """A way of tuning (``adapt/method/*.py``): it wraps a module and folds back into it."""
+    """A way of tuning (``adapt/method/*.py``): it wraps a module and folds back into it.
 
-    def wrap(self, module: torch.nn.Module, objective: Objective) -> Trainable:
-        """The module made trainable, with its phases. Before training it computes what the module computed."""
+    A module has a ``trunk`` (the pretrained model without a head) and a ``head``; where its ``trains_head`` is False, the
+    head came with the base.
+    """
+
+    @property
+    def lr_factor(self) -> float:
+        """What the learning rate that is usual for training every parameter is multiplied by."""
+        ...
+
+    def wrap(self, module: torch.nn.Module, objective: Objective, seed: int) -> Trainable:
+        """The module made trainable, with its phases; fresh weights depend on ``seed`` alone.
+
+        Before training it computes what the module computed, up to the bits in which the method keeps what is frozen.
+        """
+        ...
+
+    def adapter(self, trainable: Trainable) -> Adapter | None:
+        """What was trained beside the base, while it is not folded; None where the method trains the base itself."""
         ...
 
     def fold(self, trainable: Trainable) -> torch.nn.Module:
