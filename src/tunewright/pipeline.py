@@ -13,13 +13,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from tunewright import extensions, judging, result
 from tunewright.adapt import encode as encoding
 from tunewright.adapt.choose import choose_task
-from tunewright.adapt.save import load_model, save_model
+from tunewright.adapt.save import load_model, save_classifier_adapter, save_model
 from tunewright.config.base import AUTO
 from tunewright.config.load import with_automatic
 from tunewright.config.write import to_yaml
@@ -350,7 +351,11 @@ class Road:
         )
         if compaction:
             embedding_rows.expand(module.trunk, compaction)
+        adapter = self._method().adapter(trainable)
         tuned = self._method().fold(trainable).to("cpu")
+        if adapter is not None:
+            save = partial(save_classifier_adapter, adapter=adapter, module=tuned, task=self.task, base=base)
+            self.folder.commit_stage("adapter", key, save)
         card = {
             "max_length": encoded.max_length,
             "thresholds": thresholds,
