@@ -13,13 +13,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from tunewright import extensions, judging, result
+from tunewright import extensions, result
 from tunewright.adapt import encode as encoding
 from tunewright.adapt.choose import choose_task
-from tunewright.adapt.save import load_model
 from tunewright.config.base import AUTO
 from tunewright.config.load import with_automatic
 from tunewright.config.write import to_yaml
@@ -27,7 +27,8 @@ from tunewright.data.clean.base import build_chain
 from tunewright.data.inputs import gather, survey
 from tunewright.data.prepare import dataset_key, open_dataset, prepare
 from tunewright.errors import GateError, InputError, Interrupted
-from tunewright.infer.load import load_trunk
+from tunewright.judging import followed, judge
+from tunewright.judging.case import Case
 from tunewright.model.select import find_source, select
 from tunewright.recipe import Recipe, Request, fillable, read_request, run_name
 from tunewright.report.config import Report as Shown
@@ -138,7 +139,7 @@ class Road:
     def check_names(self) -> None:
         """Refuse a cleaner, model, metric or baseline that does not exist before anything is read or written."""
         build_chain(self.recipe.data.clean)
-        judging.check_names(self.recipe.evaluate)
+        followed.check_names(self.recipe.evaluate)
         if self.recipe.base is None and self.recipe.model.name != AUTO:
             find_source(self.recipe.model.name)
 
@@ -297,7 +298,7 @@ class Road:
             if self.pinned:
                 plan = _read_plan({"choices": self.pinned.choices})
             else:
-                plan = make_plan(self.recipe.train, base, encoded.splits["train"])
+                plan = make_plan(self.recipe.train, base, encoded.splits["train"], self._method().lr_factor)
             self.folder.write_document("plan.json", {"choices": [asdict(choice) for choice in plan.choices]})
         self._decide(*(choice for choice in plan.choices if choice.reason != "as asked"))
         return plan
@@ -319,8 +320,9 @@ class Road:
         module: Any = self.task.attach(base, self.recipe.seed)
         compaction = embedding_rows.compact(module, embedding_rows.rows_that_occur(encoded, encoded.splits))
         remap = compaction.remap if compaction else None
-        trainable = self._method().wrap(module, self.task.objective())
-        score, declared, higher_is_better = judging.validation_score(self.task, dataset, self.recipe.evaluate.metric)
+        trainable = self._method().wrap(module, self.task.objective(), self.recipe.seed)
+        self._decide(*trainable.choices)
+        score, declared, higher_is_better = followed.validation_score(self.task, dataset, self.recipe.evaluate.metric)
         self._decide(declared)
         checkpoints = self.folder.checkpoints()
         latest = checkpoints.latest()
@@ -344,12 +346,21 @@ class Road:
         if not checkpoint.stopped_because:
             problem = "stopped on request; everything up to this step is kept"
             raise Interrupted(problem, where=str(self.folder.folder), hint="the same command goes on from here")
-        thresholds = judging.decision_thresholds(
-            self.task, dataset, module, validation, str(declared.value), self.recipe.evaluate
+        thresholds = followed.decision_thresholds(
+            self.task,
+            dataset,
+            trainable.module,
+            validation,
+            str(declared.value),
+            self.recipe.evaluate,
         )
         if compaction:
             embedding_rows.expand(module.trunk, compaction)
+        adapter = self._method().adapter(trainable)
         tuned = self._method().fold(trainable).to("cpu")
+        if adapter is not None:
+            save = partial(self.task.save_adapter, adapter=adapter, module=tuned, base=base)
+            self.folder.commit_stage("adapter", key, save)
         card = {
             "max_length": encoded.max_length,
             "thresholds": thresholds,
@@ -362,22 +373,22 @@ class Road:
     def evaluate(self, dataset: Dataset, base: Base, encoded: Encoded, plan: Plan) -> Report:
         """Tuned model and Dataset -> Report with its verdict."""
         with self._timed("evaluate"):
-            tuned = load_model(self.folder.stage("model"))
-            bench = judging.Bench(
-                task=self.task,
-                dataset=dataset,
-                encoded=encoded,
-                base=base,
-                plan=plan,
-                recipe=self.recipe,
-                module=tuned.module,
-                tokenizer=tuned.tokenizer,
-                load_base=lambda: load_trunk(base.folder),
-                method=self._method(),
-                tell=self.watcher.tell,
+            report = judge(
+                Case(
+                    task=self.task,
+                    dataset=dataset,
+                    encoded=encoded,
+                    base=base,
+                    plan=plan,
+                    recipe=self.recipe,
+                    method=self._method(),
+                    model=self.folder.stage("model"),
+                    events=self.events.read(),
+                    command=f"tunewright run {self.request.given_as}",
+                    run=str(self.folder.folder),
+                    tell=self.watcher.tell,
+                )
             )
-            again = f"tunewright run {self.request.given_as}"
-            report = judging.judge(bench, events=self.events.read(), command=again, folder=str(self.folder.folder))
         self._decide(*report.choices)
         return report
 
@@ -411,7 +422,7 @@ class Road:
             "peak_memory_bytes": result.peak_memory_bytes(),
         }
         if plan is not None and checkpoint is not None:
-            content |= result.training_part(plan, checkpoint, self.events.read(), self._chosen("evaluate.metric"))
+            content |= result.training_part(plan, checkpoint, self.events.read(), self._followed())
             content["hashes"]["weights"] = sha256_file(checkpoint.folder / "model.safetensors")
         if report is not None:
             shown = Shown(self.recipe.report)
@@ -426,6 +437,9 @@ class Road:
     def _next_commands(self) -> list[str]:
         folder = self.folder.folder
         return [f"tunewright predict {folder} 'your text here'", f"tunewright predict {folder} FILE -o answers.csv"]
+
+    def _followed(self) -> str:
+        return self._chosen("train.followed_metric") or self._chosen("evaluate.metric")
 
     def _chosen(self, path: str) -> str:
         return next((str(choice.value) for choice in self.choices if choice.path == path), "")

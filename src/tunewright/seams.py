@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from tunewright.types import (
+    Adapter,
     Answer,
     Base,
     Choice,
@@ -112,6 +113,10 @@ class Task(Protocol):
         """Write the tuned model in the ecosystem's format, with ``card`` in ``tunewright.json``."""
         ...
 
+    def save_adapter(self, draft: Draft, adapter: Adapter, module: torch.nn.Module, base: Base) -> None:
+        """Write what was trained beside the base in peft's format."""
+        ...
+
     def objective(self) -> Objective:
         """What is minimised."""
         ...
@@ -162,10 +167,26 @@ class RowEncoder(Protocol):
 
 
 class Method(Protocol):
-    """A way of tuning (``adapt/method/*.py``): it wraps a module and folds back into it."""
+    """A way of tuning (``adapt/method/*.py``): it wraps a module and folds back into it.
 
-    def wrap(self, module: torch.nn.Module, objective: Objective) -> Trainable:
-        """The module made trainable, with its phases. Before training it computes what the module computed."""
+    A module has a ``trunk`` (the pretrained model without a head) and a ``head``; where its ``trains_head`` is False, the
+    head came with the base.
+    """
+
+    @property
+    def lr_factor(self) -> float:
+        """What the learning rate that is usual for training every parameter is multiplied by."""
+        ...
+
+    def wrap(self, module: torch.nn.Module, objective: Objective, seed: int) -> Trainable:
+        """The module made trainable, with its phases; fresh weights depend on ``seed`` alone.
+
+        Before training it computes what the module computed, up to the bits in which the method keeps what is frozen.
+        """
+        ...
+
+    def adapter(self, trainable: Trainable) -> Adapter | None:
+        """What was trained beside the base, while it is not folded; None where the method trains the base itself."""
         ...
 
     def fold(self, trainable: Trainable) -> torch.nn.Module:

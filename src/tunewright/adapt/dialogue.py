@@ -178,6 +178,12 @@ def _check_order(messages: Sequence[Mapping[str, Any]]) -> None:
 # ---------------------------------------------------------------------------------------------------------- encoding
 
 
+def learnt_turns(messages: Sequence[Mapping[str, Any]], which: str) -> set[int]:
+    """The turns to learn, by their number: ``all`` of the assistant's or the ``last``, none that has weight 0."""
+    answers = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
+    return {index for index in (answers[-1:] if which == "last" else answers) if messages[index].get("weight") != 0}
+
+
 class DialogueEncoder:
     """Dialogues as token ids with a weight to each token, and the X-ray of what is supervised (promise N2)."""
 
@@ -188,14 +194,13 @@ class DialogueEncoder:
         dialogues: Callable[[pa.Table], list[list[Mapping[str, Any]]]],
         template: ChatTemplate,
         tokenizer: Any,
-        *,
-        last_only: bool,
+        learnt: Callable[[Sequence[Mapping[str, Any]]], set[int]],
     ) -> None:
-        """``dialogues`` reads the messages of prepared rows."""
+        """``dialogues`` reads the messages of prepared rows, ``learnt`` says which of a dialogue's turns are supervised."""
         self._dialogues = dialogues
         self._template = template
         self._tokenizer = tokenizer
-        self._last_only = last_only
+        self._learnt = learnt
         self._counts: Counter[tuple[str, str]] = Counter()
         self._num_rows = self._without = self._cut_answers = self._open_ends = 0
         self._samples: list[list[dict[str, object]]] = []
@@ -221,11 +226,6 @@ class DialogueEncoder:
             roles = [message["role"] for message in messages]
             examples.append(Example(chat.ids[:max_length], weights[:max_length], chat.turn[:max_length], roles))
         return examples
-
-    def _learnt(self, messages: Sequence[Mapping[str, Any]]) -> set[int]:
-        """The turns to learn, by their number."""
-        answers = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
-        return {index for index in (answers[-1:] if self._last_only else answers) if messages[index].get("weight") != 0}
 
     def inspect(self, examples: Sequence[Example], cut: Sequence[bool]) -> None:
         """Count what is supervised, by role; keep the first dialogues as coloured pieces."""

@@ -22,7 +22,8 @@ class Train:
         )
         batch_size: int = Option(32, "Rows per update.", ge=1, le=65_536)
         lr: float | None = Option(
-            None, "Peak learning rate. Empty: 1e-4 for models under 60 million parameters outside the embedding, else 5e-5.",
+            None, "Peak learning rate. Empty: 1e-4 for models under 60 million parameters outside the embedding, else 5e-5; "
+            "times 4 for lora and qlora, times 20 for head.",
             gt=0.0, le=10.0,
         )  # fmt: skip
         optimizer: Optimizer.Config = Option(Optimizer.Config(), "Optimiser and schedule.")

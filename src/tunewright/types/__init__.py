@@ -32,6 +32,7 @@ from tunewright.types.data import (
 )
 from tunewright.types.generation import Generation, Sampling
 from tunewright.types.model import (
+    Adapter,
     Base,
     Batch,
     Encoded,
@@ -57,6 +58,7 @@ from tunewright.types.training import (
 )
 
 __all__ = [
+    "Adapter",
     "Answer",
     "Base",
     "Batch",

@@ -45,7 +45,7 @@ def profiles(rows: list[dict[str, Any]]) -> Any:
     ids=["openai", "another name", "json in a cell", "sharegpt", "alpaca", "alpaca with input", "prompt", "chinese", "system"],
 )  # fmt: skip
 def test_each_form_is_recognised(row: dict[str, Any], columns: dict[str, str]) -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {name: value.replace("{}", str(number)) if isinstance(value, str) else value for name, value in row.items()}
         for number in range(60)
     ]
@@ -134,9 +134,8 @@ def encode(tiny_llama_folder: Path) -> Callable[..., tuple[DialogueEncoder, list
     template = ChatTemplate(source, "made by this test", tokenizer)
 
     def run(dialogues: list[Any], max_length: int | None = None, **options: Any) -> tuple[DialogueEncoder, list[Any]]:
-        encoder = DialogueEncoder(
-            lambda rows: dialogues, template, tokenizer, last_only=options.get("last_only", False)
-        )
+        task = Chat(Chat.Config(**options))
+        encoder = DialogueEncoder(lambda rows: dialogues, template, tokenizer, task.learnt)
         size = len(dialogues)
         rows = pa.table({"file": ["chats.jsonl"] * size, "line": list(range(1, size + 1))})
         whole = [len(each.ids) for each in encoder.encode(rows, None)]
@@ -171,7 +170,7 @@ def test_answers_and_their_ends_are_supervised_and_nothing_else(
 
 def test_only_the_last_answer_or_none_of_weight_zero(encode: Callable[..., Any]) -> None:
     _, (both,) = encode([MULTI])
-    _, (last,) = encode([MULTI], last_only=True)
+    _, (last,) = encode([MULTI], learn="last")
     _, (first,) = encode([[*MULTI[:3], {**MULTI[3], "weight": 0}]])
     assert [a + b for a, b in zip(last.target, first.target, strict=True)] == both.target
     assert sum(last.target) > 0 < sum(first.target)

@@ -220,6 +220,12 @@ class Classify:
 
         save_model(draft, module, self, base, card)
 
+    def save_adapter(self, draft: Draft, adapter: Adapter, module: torch.nn.Module, base: Base) -> None:
+        """The adapter for peft: over the stock class with its head, or else over the plain trunk."""
+        from tunewright.adapt.save import save_classifier_adapter
+
+        save_classifier_adapter(draft, adapter, module, self, base)
+
     def objective(self) -> Objective:
         """Cross-entropy over the labels, or binary cross-entropy on independent outputs."""
         balanced = self.config.class_weights == "balanced"
