@@ -24,6 +24,7 @@ from tunewright.config.base import ComponentConfig, Option
 from tunewright.errors import InputError
 from tunewright.seams import RowEncoder
 from tunewright.types import (
+    Adapter,
     Base,
     Choice,
     Classified,
