@@ -17,7 +17,7 @@ from tunewright.errors import InputError
 from tunewright.seams import RowEncoder
 from tunewright.store.artifact import Artifact, Draft, commit_artifact
 from tunewright.store.digest import digest_code, digest_json
-from tunewright.types import Base, Choice, Dataset, Encoded, Example, Finding, Ledger, Tell, tell_nobody
+from tunewright.types import SPLITS, Base, Choice, Dataset, Encoded, Example, Finding, Ledger, Tell, tell_nobody
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +88,7 @@ def open_encoded(artifact: Artifact) -> Encoded:
     facts: dict[str, Any] = dict(artifact.facts)
     return Encoded(
         folder=artifact.folder,
-        splits=facts["splits"],
+        splits={name: facts["splits"][name] for name in SPLITS},
         max_length=facts["max_length"],
         num_tokens=facts["num_tokens"],
         tokens_cut=facts["tokens_cut"],

@@ -83,7 +83,7 @@ class Screen:
     def tell(self, label: str, done: float, total: float | None, note: str) -> None:
         """Progress of one stretch of work; a new label finishes the one before."""
         if self._asked and label != COMMITTING:
-            raise Interrupted("stopped on request; finished stages are kept", hint="the same command goes on from here")
+            raise Interrupted("stopped on request; finished stages are kept")
         now = time.monotonic()
         if label == self._label and done != total and now - self._drawn < REFRESH_SECONDS:
             return

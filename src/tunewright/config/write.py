@@ -56,18 +56,18 @@ def _lines(tree: Mapping[str, Any], loaded: Loaded[Any], section: Key) -> Iterat
     for name, value in tree.items():
         key = (*section, name)
         if isinstance(value, Mapping) and value:
-            yield f"{indent}{_flow(name)}:", ""
+            yield f"{indent}{in_flow(name)}:", ""
             yield from _lines(value, loaded, key)
         else:
-            yield f"{indent}{_flow(name)}: {_flow(value)}", " ".join(str(loaded.origins[dotted(key)]).split())
+            yield f"{indent}{in_flow(name)}: {in_flow(value)}", " ".join(str(loaded.origins[dotted(key)]).split())
 
 
-def _flow(value: object) -> str:
+def in_flow(value: object) -> str:
     """A value on one line. JSON is YAML, and text that cannot be taken for anything else needs no quotes."""
     if isinstance(value, list):
-        return f"[{', '.join(map(_flow, value))}]"
+        return f"[{', '.join(map(in_flow, value))}]"
     if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{_flow(name)}: {_flow(item)}' for name, item in value.items())}}}"
+        return f"{{{', '.join(f'{in_flow(name)}: {in_flow(item)}' for name, item in value.items())}}}"
     if not isinstance(value, str):
         return json.dumps(value)
     if _PLAIN_TEXT.fullmatch(value) and value.isprintable() and value.lower() not in _READ_AS_OTHER:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, model_validator
 from tunewright.config.base import ComponentConfig, Option
 from tunewright.data.columns import map_columns
 from tunewright.data.filling import Filling
-from tunewright.data.inputs import Input, gather, survey
+from tunewright.data.inputs import Inputs, look
 from tunewright.data.record import FORMAT, from_facts, to_facts
 from tunewright.errors import CorruptError
 from tunewright.seams import Task
@@ -63,31 +63,42 @@ class Prepare:
 
 
 def prepare(
-    config: Prepare.Config, task: Task, target: Path, *, rows: object = None, tell: Tell = tell_nobody
+    config: Prepare.Config,
+    task: Task,
+    target: Path,
+    *,
+    rows: object = None,
+    inputs: Inputs | None = None,
+    tell: Tell = tell_nobody,
 ) -> Dataset:
     """The Dataset of these files (or of ``rows``: dicts, a data frame, an Arrow table) for this task, in ``target``.
 
-    A target that already holds it is returned as it is. Raises InputError for what cannot be found or parsed and for
-    columns that are not clear, GateError when too many rows are rejected or too few are left. Then nothing is written.
+    ``inputs`` are these files or rows where they have been looked at before; they must not have changed since. A target
+    that already holds the Dataset is returned as it is. Raises InputError for what cannot be found or parsed and for columns
+    that are not clear, GateError when too many rows are rejected or too few are left. Then nothing is written.
     """
-    inputs = gather(config, rows, tell)
-    key = _key(config, task, inputs)
+    inputs = inputs or look(config, rows, tell)
+    key = dataset_key(config, task, inputs)
     standing = _standing(target, key)
     if standing is not None:
         return standing
-    profiles = survey(inputs, tell)
-    mapped = map_columns(config.columns, config.split, config.group, task, profiles, inputs)
-    filling = Filling(config, task, inputs, profiles, mapped, tell)
+    mapped = map_columns(config.columns, config.split, config.group, task, inputs)
+    filling = Filling(config, task, inputs, mapped, tell)
     commit_artifact(target, key, filling.fill, lambda: to_facts(filling.dataset(target, key)))
     return open_dataset(target)
 
 
-def dataset_key(config: Prepare.Config, task: Task, rows: object = None, tell: Tell = tell_nobody) -> str:
-    """The SHA-256 of all that goes into the Dataset: options, content of the inputs, the task, and the code.
-
-    Raises InputError as ``prepare`` does for inputs that cannot be found or opened.
-    """
-    return _key(config, task, gather(config, rows, tell))
+def dataset_key(config: Prepare.Config, task: Task, inputs: Inputs) -> str:
+    """The SHA-256 of all that goes into the Dataset: options, content of the inputs, the task, and the code."""
+    return digest_json(
+        {
+            "format": FORMAT,
+            "config": config.model_dump(mode="json"),
+            "inputs": [[entry.name, entry.split, entry.sha256] for entry in inputs.entries],
+            "task": _task_identity(task),
+            "code": digest_code("tunewright.data", "tunewright.types"),
+        }
+    )
 
 
 def open_dataset(folder: Path, verify: bool = False) -> Dataset:
@@ -104,18 +115,6 @@ def _standing(target: Path, key: str) -> Dataset | None:
     except CorruptError:
         return None
     return None if artifact is None else from_facts(target, artifact.facts)
-
-
-def _key(config: Prepare.Config, task: Task, inputs: list[Input]) -> str:
-    return digest_json(
-        {
-            "format": FORMAT,
-            "config": config.model_dump(mode="json"),
-            "inputs": [[entry.name, entry.split, entry.sha256] for entry in inputs],
-            "task": _task_identity(task),
-            "code": digest_code("tunewright.data", "tunewright.types"),
-        }
-    )
 
 
 def _task_identity(task: Task) -> Mapping[str, object]:

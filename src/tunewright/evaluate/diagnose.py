@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -79,17 +80,18 @@ def diagnose(symptoms: Symptoms, command: str, run: str = "RUN") -> Diagnosis:
     ``run`` is the run's folder.
     """
     checks: tuple[tuple[Cause, Callable[[Symptoms], list[str]], str], ...] = (
-        ("label trouble", _label_trouble, f"{command} report.rows=text"),
-        ("under-fit", _under_fit, f"{command} train.epochs={_more_epochs(symptoms)}"),
-        ("too few rows", _too_few_rows, f"{command} data.path=FILE_WITH_MORE_ROWS"),
-        ("over-fit", _over_fit, f"{command} {_restraint(symptoms)}"),
-        ("under-fit", _no_gain, f"{command} train.epochs={_more_epochs(symptoms)}"),
+        ("label trouble", _label_trouble, "report.rows=text"),
+        ("under-fit", _under_fit, f"train.epochs={_more_epochs(symptoms)}"),
+        ("too few rows", _too_few_rows, "data.path=FILE_WITH_MORE_ROWS"),
+        ("over-fit", _over_fit, _restraint(symptoms)),
+        ("under-fit", _no_gain, f"train.epochs={_more_epochs(symptoms)}"),
     )
-    for cause, check, next_command in checks:
+    for cause, check, override in checks:
         evidence = check(symptoms)
         if evidence:
-            return Diagnosis(cause, (*evidence, *_scores(symptoms)), next_command)
-    return Diagnosis("fine", tuple(_scores(symptoms)), f"tunewright predict {run} FILE -o answers.csv")
+            return Diagnosis(cause, (*evidence, *_scores(symptoms)), _with(command, override))
+    predict = shlex.join(["tunewright", "predict", run, "FILE", "-o", "answers.csv"])
+    return Diagnosis("fine", tuple(_scores(symptoms)), predict)
 
 
 def find_contradicted(systems: Sequence[Classified], gold: Classified) -> Ints:
@@ -213,6 +215,12 @@ def _scores(symptoms: Symptoms) -> list[str]:
             f"the training loss went from {loss[0]:.3f} to {loss[-1]:.3f} in {symptoms.curves.epochs:g} epochs"
         )
     return evidence
+
+
+def _with(command: str, override: str) -> str:
+    """The command with one option given, in place of what it said of that option before."""
+    option = override.partition("=")[0]
+    return shlex.join([*(word for word in shlex.split(command) if not word.startswith(f"{option}=")), override])
 
 
 def _up(symptoms: Symptoms, difference: float) -> float:

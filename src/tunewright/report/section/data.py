@@ -10,6 +10,7 @@ from tunewright.report.node import Node, in_order
 from tunewright.report.privacy import Policy
 from tunewright.report.svg import Axis, axis, bar, figure, plot, strip
 from tunewright.report.wording import counted, large, percent, size, whole
+from tunewright.types import SPLITS
 
 OUTCOMES = (
     ("used", "used whole"),
@@ -17,7 +18,6 @@ OUTCOMES = (
     ("duplicate", "duplicate, left out"),
     ("rejected", "rejected"),
 )
-SPLITS = ("train", "validation", "test")
 NUM_LABELS = 12
 NUM_ORIGINS = 5
 SEVERITIES = ("violation", "warning", "note")
