@@ -21,7 +21,7 @@ from tunewright.adapt.encode import Encode
 from tunewright.config.base import AUTO, ComponentConfig, Extension, ExtensionOption, Option
 from tunewright.config.explain import dotted
 from tunewright.config.load import Loaded, flatten, load
-from tunewright.config.write import in_flow
+from tunewright.config.read import in_flow
 from tunewright.data.prepare import Prepare
 from tunewright.errors import InputError
 from tunewright.evaluate.config import Evaluate
@@ -41,6 +41,7 @@ class Recipe(ComponentConfig):
         "Name of the run; the first part of its id. Empty: from the data file.",
         max_length=40,
         pattern=r"^[a-z0-9._-]*$",
+        examples=["movie-reviews"],
     )
     seed: int = Option(
         0,
@@ -49,7 +50,10 @@ class Recipe(ComponentConfig):
         le=2**31 - 1,
     )
     base: str | None = Option(
-        None, "Go on from an earlier run: `run:ID`. Takes the place of `model`.", pattern=r"^run:.+"
+        None,
+        "Go on from an earlier run: `run:ID`. Takes the place of `model`.",
+        pattern=r"^run:.+",
+        examples=["run:ID"],
     )
     data: Prepare.Config = Option(..., "What to learn from, and how it is cleaned and split.")
     model: Select.Config = Option(Select.Config(), "The pretrained model to start from.")

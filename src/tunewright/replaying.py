@@ -10,7 +10,7 @@ from tunewright.answering import locate_run
 from tunewright.errors import InputError
 from tunewright.pipeline import Pinned, Watcher, run
 from tunewright.store.digest import sha256_file
-from tunewright.store.run import RECIPE, RESULT, RunFolder, to_finish
+from tunewright.store.run import RECIPE, RESULT, RunFolder, is_run, to_finish
 from tunewright.store.runs import clear
 
 TOLERANCE = 2e-2
@@ -30,8 +30,8 @@ def replay(
     folder = locate_run(original, runs)
     before = _result(folder)
     target = Path(out) if out is not None else folder / "replay"
-    if (target / RESULT).is_file():
-        clear(target)
+    if is_run(target):
+        _clear_replay(target)
     pinned = Pinned(choices=tuple(before["plan"]), data=before["hashes"]["data"])
     command = ["tunewright", "replay", str(original)]
     after = run(folder / RECIPE, out=target, pinned=pinned, watcher=watcher, command=command)
@@ -70,6 +70,19 @@ def changed(before: Any, after: Any, path: str = "") -> list[str]:
         keys = sorted({*before, *after})
         return [line for key in keys for line in changed(before.get(key), after.get(key), f"{path}.{key}".lstrip("."))]
     return [] if before == after else [f"{path}: {before} -> {after}"]
+
+
+def _clear_replay(target: Path) -> None:
+    """Take an earlier replay away, and nothing else."""
+    if RunFolder.open(target).command[1:2] != ("replay",):
+        raise InputError(
+            "this folder holds a run that is no replay",
+            where="--out",
+            given=str(target),
+            allowed="a new or empty folder, or that of an earlier replay",
+            hint=f"--out {target}-replay",
+        )
+    clear(target)
 
 
 def _result(folder: Path) -> dict[str, Any]:

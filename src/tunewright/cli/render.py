@@ -17,6 +17,7 @@ from rich.text import Text
 
 from tunewright.errors import Interrupted, TunewrightError
 from tunewright.types import Choice
+from tunewright.words import shown
 
 if TYPE_CHECKING:
     from tunewright.pipeline import Watcher
@@ -102,7 +103,7 @@ class Screen:
         if self.silent:
             return
         line = Text.assemble(
-            ("  · ", "dim"), (choice.path, "cyan"), " = ", (str(choice.value), "bold"), (f"  {choice.reason}", "dim")
+            ("  · ", "dim"), (choice.path, "cyan"), " = ", (shown(choice.value), "bold"), (f"  {choice.reason}", "dim")
         )
         self.console.print(line, soft_wrap=True)
 

@@ -34,6 +34,7 @@ from tunewright.errors import GateError, InputError
 from tunewright.seams import Task
 from tunewright.store.artifact import Draft
 from tunewright.types import SPLITS, Choice, Dataset, Finding, Ledger, SourceFile, Tell
+from tunewright.words import counted
 
 CONTENT = frozenset(("content", "value", "text"))
 """Keys under which a message holds what was said."""
@@ -174,7 +175,7 @@ class Filling:
             raise GateError(
                 "too few rows are left, duplicates apart",
                 where=self._inputs[0].name,
-                given=f"{num_kept} rows",
+                given=counted(num_kept, "row"),
                 allowed=f"{self._config.min_rows} rows or more (data.min_rows)",
                 hint=f"collect more rows, or go on with these: data.min_rows={max(2, num_kept)}",
             )

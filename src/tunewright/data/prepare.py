@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, model_validator
+from pydantic_core import PydanticCustomError
 
 from tunewright.config.base import ComponentConfig, Option
 from tunewright.data.columns import map_columns
@@ -31,34 +32,49 @@ class Prepare:
 
         shorthand: ClassVar[str] = "path"
 
-        path: str | list[str] | None = Option(None, "The file with the rows, a list of files, or asset:NAME.")
-        validation_path: str | list[str] | None = Option(None, "Your own validation rows; else some are set aside.")
-        test_path: str | list[str] | None = Option(None, "Your own test rows; else some are set aside.")
+        path: str | list[str] | None = Option(
+            None, "The file with the rows, a list of files, or asset:NAME.", examples=["reviews.csv"]
+        )
+        validation_path: str | list[str] | None = Option(
+            None, "Your own validation rows; else some are set aside.", examples=["validation.csv"]
+        )
+        test_path: str | list[str] | None = Option(
+            None, "Your own test rows; else some are set aside.", examples=["test.csv"]
+        )
         format: str | dict[str, Any] = Option(
             "auto", "A format, or `{name: csv, delimiter: ';'}`; recognised when `auto`."
         )
         columns: dict[str, str | int] = Option(
-            {}, "Field -> column name or number, such as `{text: review, label: stars}`."
+            {},
+            "Field -> column name or number, such as `{text: review, label: stars}`.",
+            examples=[{"text": "review", "label": "stars"}],
         )
-        clean: list[str | dict[str, Any]] = Option([], "Cleaners for the texts, in order, such as `[html, width]`.")
+        clean: list[str | dict[str, Any]] = Option(
+            [], "Cleaners for the texts, in order, such as `[html, width]`.", examples=[["html", "width"]]
+        )
         validation: float = Option(0.1, "Share of the rows for validation, where you gave none.", ge=0, lt=0.9)
         test: float = Option(0.2, "Share of the rows for the verdict, where you gave none.", ge=0, lt=0.9)
         split: str | None = Option(
-            None, "Column that says train, validation or test; found by its name when not given."
+            None, "Column that says train, validation or test; found by its name when not given.", examples=["split"]
         )
-        group: str | None = Option(None, "Column whose values never cross splits, such as an author or a dialogue.")
+        group: str | None = Option(
+            None, "Column whose values never cross splits, such as an author or a dialogue.", examples=["author"]
+        )
         max_row_bytes: int = Option(1 << 20, "A row with more bytes is rejected.", ge=64)
         max_rejected: float = Option(
             0.01, "Largest share of rejected rows; 10 rows are allowed unless it is 0.", ge=0, le=1
         )
         min_rows: int = Option(10, "Fewest rows, duplicates apart, that are worth going on with.", ge=2)
-        allow: list[str] = Option([], "Findings that stop the run, by their code, which shall not stop it.")
+        allow: list[str] = Option(
+            [], "Findings that stop the run, by their code, which shall not stop it.", examples=[["label_not_trained"]]
+        )
         seed: int = Option(0, "Decides which rows go to which split.", ge=0)
 
         @model_validator(mode="after")
         def _leave_rows_to_train(self) -> Self:
             if self.validation + self.test >= 0.95:
-                raise ValueError("validation and test together must leave rows for training")
+                parts = {"allowed": "less than 0.95 together", "hint": "data.validation=0.1 data.test=0.2"}
+                raise PydanticCustomError("explained", "validation and test must leave rows for training", parts)
             return self
 
 

@@ -14,6 +14,7 @@ from tunewright.evaluate.metric.base import indicators, probabilities_of
 from tunewright.evaluate.score import metric_named
 from tunewright.evaluate.verdict import show_difference, show_value, title_of
 from tunewright.types import Classified, Diagnosis, Labels
+from tunewright.words import counted
 
 if TYPE_CHECKING:
     from tunewright.types import Ints
@@ -129,7 +130,7 @@ def _label_trouble(symptoms: Symptoms) -> list[str]:
             f"contradicted with confidence by the tuned model and by {title_of(symptoms.baseline) or 'a baseline'} alike"
         ),
         (
-            f"they are {100 * of_errors:.0f} % of the tuned model's {symptoms.num_errors:,} errors there; if "
+            f"they are {100 * of_errors:.0f} % of the tuned model's {counted(symptoms.num_errors, 'error')} there; if "
             f"these had nothing to do with the labels, the baseline would share about {100 * by_chance:.0f} %"
         ),
     ]
@@ -212,7 +213,7 @@ def _scores(symptoms: Symptoms) -> list[str]:
     loss = symptoms.curves.train_loss
     if len(loss) > 1:
         evidence.append(
-            f"the training loss went from {loss[0]:.3f} to {loss[-1]:.3f} in {symptoms.curves.epochs:g} epochs"
+            f"the training loss went from {loss[0]:.3f} to {loss[-1]:.3f} in {counted(symptoms.curves.epochs, 'epoch')}"
         )
     return evidence
 
