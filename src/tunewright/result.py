@@ -15,7 +15,7 @@ from tunewright.config.write import to_json
 from tunewright.recipe import Recipe
 from tunewright.report.config import Report as Shown
 from tunewright.store.document import finite_or_none
-from tunewright.types import Base, Checkpoint, Choice, Dataset, Encoded, Measure, Plan, Report
+from tunewright.types import SPLITS, Base, Checkpoint, Choice, Dataset, Encoded, Measure, Plan, Report
 
 FORMAT = 1
 PACKAGES = ("tunewright", "torch", "transformers", "tokenizers", "safetensors", "numpy", "scikit-learn", "pyarrow")
@@ -145,7 +145,7 @@ def _errors(report: Report, dataset: Dataset, task: Any) -> list[dict[str, objec
     """The most confident errors with their origin; judged rows are those of one split, or of all laid end to end."""
     import pyarrow as pa
 
-    splits = ["test"] if report.judged_on == "test" else list(dataset.splits)
+    splits = ("test",) if report.judged_on == "test" else SPLITS
     rows = pa.concat_tables([dataset.table(split) for split in splits])
     indices = pa.array([worst.index for worst in report.worst], pa.int64())
     taken = rows.take(indices)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -87,7 +88,14 @@ Exit codes: 0 done, 1 the machine failed, 2 input or recipe at fault, 3 a gate s
 
 def make_app() -> App:
     """The command tree; nothing heavy is imported."""
-    app = App(name="tunewright", help=SUMMARY, help_epilogue=START_HERE, version=_version, help_format="plaintext")
+    app = App(
+        name="tunewright",
+        help=SUMMARY,
+        help_epilogue=START_HERE,
+        version=_version,
+        help_format="plaintext",
+        suppress_keyboard_interrupt=False,  # `start` says what to type to go on
+    )
     for name, (summary, *examples) in COMMANDS.items():
         target = "app" if name in ("runs", "assets") else name
         shown = "\n".join(["Examples:", *(f"  {example}" for example in examples)])
@@ -102,15 +110,14 @@ def start(arguments: Sequence[str] | None = None) -> int:
     as_json = "--json" in tokens
     try:
         make_app()(as_overrides(tokens), exit_on_error=False, print_error=False, result_action="return_value")
+    except (KeyboardInterrupt, Interrupted) as error:
+        kept = "stopped on request; what was committed is kept"
+        problem, where = (error.problem, error.where) if isinstance(error, Interrupted) else (kept, "")
+        return _fail(Interrupted(problem, where=where, hint=shlex.join(["tunewright", *tokens])), as_json)
     except TunewrightError as error:
         return _fail(error, as_json)
     except CycloptsError as error:
         return _fail(_usage_error(error, tokens), as_json)
-    except KeyboardInterrupt:
-        stopped = Interrupted(
-            "stopped on request; what was committed is kept", hint="the same command goes on from there"
-        )
-        return _fail(stopped, as_json)
     except BrokenPipeError:
         sys.stderr.close()
         return 0

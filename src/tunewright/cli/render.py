@@ -17,6 +17,7 @@ from rich.text import Text
 
 from tunewright.errors import Interrupted, TunewrightError
 from tunewright.types import Choice
+from tunewright.words import shown
 
 if TYPE_CHECKING:
     from tunewright.pipeline import Watcher
@@ -83,7 +84,7 @@ class Screen:
     def tell(self, label: str, done: float, total: float | None, note: str) -> None:
         """Progress of one stretch of work; a new label finishes the one before."""
         if self._asked and label != COMMITTING:
-            raise Interrupted("stopped on request; finished stages are kept", hint="the same command goes on from here")
+            raise Interrupted("stopped on request; finished stages are kept")
         now = time.monotonic()
         if label == self._label and done != total and now - self._drawn < REFRESH_SECONDS:
             return
@@ -102,7 +103,7 @@ class Screen:
         if self.silent:
             return
         line = Text.assemble(
-            ("  · ", "dim"), (choice.path, "cyan"), " = ", (str(choice.value), "bold"), (f"  {choice.reason}", "dim")
+            ("  · ", "dim"), (choice.path, "cyan"), " = ", (shown(choice.value), "bold"), (f"  {choice.reason}", "dim")
         )
         self.console.print(line, soft_wrap=True)
 

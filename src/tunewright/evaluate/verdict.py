@@ -8,6 +8,7 @@ from typing import Literal
 from tunewright import extensions
 from tunewright.evaluate.score import metric_named
 from tunewright.types import Comparison, Verdict
+from tunewright.words import counted
 
 LEVEL = 0.05
 UNTOUCHED_BASE = "untouched_base"
@@ -87,14 +88,16 @@ def _gain(comparison: Comparison) -> float:
 
 
 def _sentence(outcome: str, deciding: Sequence[Comparison], num_rows: int, rows: str) -> str:
-    counted = f"{num_rows:,} {rows if num_rows != 1 else rows.removesuffix('s')}"
+    judged = counted(num_rows, rows.removesuffix("s"))
     if not deciding:
-        return f"No evidence: there is nothing to compare with on {counted}"
+        return f"No evidence: there is nothing to compare with on {judged}"
     metric = deciding[0].metric
     title = METRIC_TITLES.get(metric, metric.replace("_", " "))
     against = " and ".join(_against(each) for each in deciding)
     lower = "" if metric_named(metric).higher_is_better else " (lower is better)"
-    return f"{outcome.capitalize()}: {show_value(metric, deciding[0].tuned)} {title}{lower} against {against}, on {counted}"
+    return (
+        f"{outcome.capitalize()}: {show_value(metric, deciding[0].tuned)} {title}{lower} against {against}, on {judged}"
+    )
 
 
 def _against(comparison: Comparison) -> str:

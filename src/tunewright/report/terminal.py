@@ -12,7 +12,8 @@ from typing import Literal
 
 from tunewright.report.markup import clean
 from tunewright.report.node import Node
-from tunewright.report.wording import MINUS, decimal, metric_name, p_value, signed, system_name, verdict_headline, whole
+from tunewright.report.wording import MINUS, decimal, metric_name, p_value, signed, system_name, verdict_headline
+from tunewright.words import counted
 
 Style = Literal["good", "bad", "unsure"]
 STYLES: Mapping[str, Style] = {"better": "good", "worse": "bad", "no evidence": "unsure"}
@@ -60,15 +61,21 @@ def summary(result: Mapping[str, object], report: str = "") -> Summary:
         outcome=_plain(outcome),
         style=STYLES.get(outcome, "unsure"),
         headline=verdict_headline(outcome),
-        sentence=_plain(found["sentence"].text()),
+        sentence=_without_outcome(_plain(found["sentence"].text()), outcome),
         metric=_plain(metric_name(metric)) if metric else "",
-        judged=f"{whole(rows)} {_plain(node['judged_on'].text())} rows".replace("  ", " ") if rows else "",
+        judged=counted(rows, f"{_plain(node['judged_on'].text())} row".strip()) if rows else "",
         lines=_lines(node, metric),
         cause=_plain(diagnosis["cause"].text()),
         evidence=tuple(_plain(one.text()) for one in diagnosis["evidence"].items() if one),
         next_commands=tuple(dict.fromkeys(_plain(one) for one in commands if one)),
         report=_plain(report),
     )
+
+
+def _without_outcome(sentence: str, outcome: str) -> str:
+    """The sentence without its first words where they only repeat the headline above it."""
+    head, _, rest = sentence.partition(": ")
+    return rest[:1].upper() + rest[1:] if rest and head.lower() == outcome else sentence
 
 
 def _lines(node: Node, metric: str) -> tuple[Line, ...]:

@@ -151,8 +151,3 @@ def large(value: float) -> str:
         if value >= unit * 0.9995:
             return f"{value / unit:.3g} {name}"
     return whole(value)
-
-
-def counted(number: float, noun: str, plural: str | None = None) -> str:
-    """``1 row``, ``2,121 rows``."""
-    return f"{whole(number)} {noun if number == 1 else plural or noun + 's'}"

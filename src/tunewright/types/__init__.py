@@ -17,6 +17,7 @@ from tunewright.types.basic import (
     tell_nobody,
 )
 from tunewright.types.data import (
+    SPLITS,
     ColumnProfile,
     Dataset,
     Facts,
@@ -58,6 +59,7 @@ from tunewright.types.training import (
 )
 
 __all__ = [
+    "SPLITS",
     "Adapter",
     "Answer",
     "Base",

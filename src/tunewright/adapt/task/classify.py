@@ -71,6 +71,7 @@ class Classify:
             "Dropout of the head while training. Empty: what the architecture's stock head has.",
             ge=0.0,
             lt=1.0,
+            examples=[0.1],
         )
         label_smoothing: float = Option(
             0.0, "Share of the target spread over all labels, or over yes and no for a sigmoid.", ge=0.0, lt=1.0
@@ -108,7 +109,7 @@ class Classify:
             return self, ()
         profile = next((each for each in profiles if each.name == columns.get("label")), None)
         separator = (looks_multilabel(profile) if profile is not None else None) or ""
-        reason = "one label a cell"
+        reason = "each cell is one label, nothing separates several"
         if profile is not None and separator:
             examples = [cell for cell in profile.counts if separator in cell] or list(profile.examples)
             reason = f"cells such as {examples[0]!r} hold several labels"

@@ -11,13 +11,13 @@ from tunewright.report.svg import Axis, segment, strip, unit_axis
 from tunewright.report.wording import (
     LOWER_IS_BETTER,
     UNBOUNDED,
-    counted,
     decimal,
     metric_name,
     metric_note,
     system_name,
     whole,
 )
+from tunewright.words import counted
 
 FIRST_METRICS = ("accuracy", "subset_accuracy", "macro_f1", "micro_f1", "roc_auc", "pr_auc", "mcc", "log_loss", "ece")
 NUM_COLUMNS = 6

@@ -9,7 +9,6 @@ from tunewright.report.markup import Markup, datum, element, join
 from tunewright.report.node import Node
 from tunewright.report.svg import Axis, axis, bar, dot, rule_x, segment, strip, text, trimmed
 from tunewright.report.wording import (
-    counted,
     decimal,
     metric_name,
     p_value,
@@ -18,6 +17,7 @@ from tunewright.report.wording import (
     verdict_headline,
     whole,
 )
+from tunewright.words import counted
 
 STYLES = {"better": "good", "worse": "bad", "no evidence": "unsure"}
 # A difference more than this many times the largest required one is cut off, so that the deciding intervals stay legible.
