@@ -41,10 +41,14 @@ from tunewright.types.model import (
     Trainable,
 )
 from tunewright.types.report import (
+    AnsweredRow,
+    Cause,
+    Check,
     Comparison,
     Diagnosis,
     Measure,
     Report,
+    Retention,
     Verdict,
     WorstRow,
 )
@@ -57,9 +61,12 @@ from tunewright.types.training import (
 
 __all__ = [
     "Answer",
+    "AnsweredRow",
     "Base",
     "Batch",
     "Bools",
+    "Cause",
+    "Check",
     "Checkpoint",
     "Choice",
     "Classified",
@@ -88,6 +95,7 @@ __all__ = [
     "Recognition",
     "Record",
     "Report",
+    "Retention",
     "Row",
     "Sampling",
     "SourceFile",
