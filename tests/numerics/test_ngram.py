@@ -74,7 +74,9 @@ class Oracle:
         )
 
 
-@pytest.mark.parametrize("texts", [ENGLISH, CHINESE, ENGLISH * 3 + CHINESE, DIALOGUES], ids=["en", "zh", "both", "chat"])
+@pytest.mark.parametrize(
+    "texts", [ENGLISH, CHINESE, ENGLISH * 3 + CHINESE, DIALOGUES], ids=["en", "zh", "both", "chat"]
+)
 @pytest.mark.parametrize("order", [1, 2, 3, 5])
 def test_it_is_the_formula(texts: Sequence[str | Parts], order: int) -> None:
     others = [*texts, "the unknown 猫", "", "我 cat", (("before", False), ("hi 不", True))]
@@ -117,7 +119,11 @@ def test_probabilities_sum_to_one(order: int, history: str) -> None:
 def test_a_text_is_the_product_of_its_units() -> None:
     model = NGram(3).fit([*ENGLISH, *CHINESE])
     for text in ("the cat", "我是你", "x"):
-        steps = [model.next_probabilities(text[:at])[unit] for at, unit in enumerate(text) if unit in set("".join(ENGLISH + CHINESE))]
+        steps = [
+            model.next_probabilities(text[:at])[unit]
+            for at, unit in enumerate(text)
+            if unit in set("".join(ENGLISH + CHINESE))
+        ]
         if text == "x":
             steps = [model.next_probabilities("")[UNKNOWN]]
         steps.append(model.next_probabilities(text)[END])

@@ -34,7 +34,9 @@ def test_history_is_read_and_not_predicted() -> None:
     assert set(model.next_probabilities()) > set(alone.next_probabilities())
 
 
-@pytest.mark.parametrize(("units", "texts"), [("char", SENTENCES), ("word", SENTENCES), ("char", ["我不知道", "你知道吗"])])
+@pytest.mark.parametrize(
+    ("units", "texts"), [("char", SENTENCES), ("word", SENTENCES), ("char", ["我不知道", "你知道吗"])]
+)
 def test_samples_are_texts_of_the_same_kind(units: str, texts: list[str]) -> None:
     model = NGram(4, units).fit(texts)  # type: ignore[arg-type]
     drawn = [model.sample(seed=seed, max_units=30) for seed in range(20)]
