@@ -6,14 +6,14 @@ import math
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tunewright.evaluate.metric.base import indicators, probabilities_of
 from tunewright.evaluate.score import metric_named
 from tunewright.evaluate.verdict import show_difference, show_value, title_of
-from tunewright.types import Classified, Diagnosis, Labels
+from tunewright.types import Cause, Classified, Diagnosis, Labels
 from tunewright.words import counted
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ TROUBLED_PART_OF_ERRORS = 0.4
 FEWEST_TROUBLED = 10
 BEYOND_CHANCE = 1.4
 """Two weak models share errors by chance: as many as the baseline makes anyway. Wrong labels show as this many times more."""
-
-Cause = Literal["fine", "over-fit", "under-fit", "too few rows", "label trouble"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,9 +13,11 @@ from tunewright.words import counted
 LEVEL = 0.05
 UNTOUCHED_BASE = "untouched_base"
 
+SYSTEM_TITLES = {"tuned": "the tuned model", "few_shot": "the base shown examples", "ngram": "an n-gram model"}
 METRIC_TITLES = {
     "macro_f1": "macro F1", "micro_f1": "micro F1", "weighted_f1": "weighted F1", "mcc": "Matthews correlation",
     "roc_auc": "ROC AUC", "pr_auc": "PR AUC", "ece": "calibration error", "brier": "Brier score",
+    "nll_per_dialogue": "nats per dialogue", "bits_per_character": "bits per character",
 }  # fmt: skip
 
 
@@ -59,8 +61,8 @@ def is_lost(comparison: Comparison) -> bool:
 
 def title_of(system: str) -> str:
     """How a system is called in a sentence."""
-    if system == "tuned":
-        return "the tuned model"
+    if system in SYSTEM_TITLES:
+        return SYSTEM_TITLES[system]
     if system not in extensions.names("evaluate.baseline"):
         return system
     return str(getattr(extensions.load("evaluate.baseline", system), "title", system))

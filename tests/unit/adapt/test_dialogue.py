@@ -58,9 +58,11 @@ def test_each_form_is_recognised(row: dict[str, Any], columns: dict[str, str]) -
 
 
 def test_texts_with_labels_are_no_dialogues() -> None:
-    rows: list[dict[str, Any]] = [{"text": f"a film {number}", "label": ("good", "bad")[number % 2]} for number in range(60)]
+    rows: list[dict[str, Any]] = [
+        {"text": f"a film {number}", "label": ("good", "bad")[number % 2]} for number in range(60)
+    ]
     assert recognise_dialogues(profiles(rows)) is None
-    rows: list[dict[str, Any]] = [{"prompt": f"a film {number}", "answer": ("good", "bad")[number % 2]} for number in range(60)]
+    rows = [{"prompt": f"a film {number}", "answer": ("good", "bad")[number % 2]} for number in range(60)]
     assert recognise_dialogues(profiles(rows)) is None
 
 
