@@ -6,7 +6,7 @@ stage, a seam is missing a question: add the question here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,12 +20,16 @@ from tunewright.types import (
     Floats,
     Generation,
     Objective,
+    Plan,
     Recognition,
     Record,
     Row,
     Sampling,
+    Space,
     Tell,
     Trainable,
+    Trials,
+    Value,
     tell_nobody,
 )
 
@@ -112,6 +116,10 @@ class Task(Protocol):
         """The baselines to compare with."""
         ...
 
+    def search_space(self, plan: Plan) -> Space:
+        """What `tune` varies where the recipe declares no space: options of training and of the task, around the plan's."""
+        ...
+
 
 class Method(Protocol):
     """A way of tuning (``adapt/method/*.py``): it wraps a module and folds back into it."""
@@ -162,6 +170,14 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Cancel what is under way and let go of the model."""
+        ...
+
+
+class Strategy(Protocol):
+    """A search strategy (``tune/strategy/*.py``): it keeps nothing, the trials that have ended are all that it knows."""
+
+    def ask(self, space: Space, ended: Trials, seed: int) -> Mapping[str, Value] | None:
+        """The next point of the space; None where none is left. The same trials and seed give the same point."""
         ...
 
 
