@@ -1,4 +1,4 @@
-"""Classified new texts with a run's tuned model: rows of a file with the user's own columns kept, or texts in memory."""
+"""Answer new texts with a run's tuned model: rows of a file with the user's own columns kept, or texts in memory."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ Everything here is composition: evaluate is handed callables and records, and ne
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,6 +17,7 @@ import torch
 
 from tunewright import extensions
 from tunewright.config.base import AUTO
+from tunewright.errors import InputError
 from tunewright.evaluate.config import Evaluate
 from tunewright.evaluate.diagnose import Curves
 from tunewright.evaluate.evaluate import evaluate
@@ -27,7 +29,23 @@ from tunewright.seams import Encoder, Method
 from tunewright.train import rows as embedding_rows
 from tunewright.train.batches import Examples, read_examples
 from tunewright.train.train import Fit, fit_quietly
-from tunewright.types import Base, Choice, Classified, Dataset, Encoded, Floats, Ints, Label, Labels, Plan, Report, Tell
+from tunewright.types import (
+    Answer,
+    Likelihood,
+    Text,
+    Base,
+    Choice,
+    Classified,
+    Dataset,
+    Encoded,
+    Floats,
+    Ints,
+    Label,
+    Labels,
+    Plan,
+    Report,
+    Tell,
+)
 
 CHEAP = ("accuracy", "macro_f1", "micro_f1", "log_loss", "subset_accuracy")
 """Metrics that are followed during training, beside the declared one."""
@@ -96,7 +114,7 @@ class Bench:
         """A fresh model tuned on some of all rows (train, validation, test in this order), asked about others."""
         module: Any = self.task.attach(self.base, self.recipe.seed + repeat)
         occurring = embedding_rows.rows_that_occur(self.encoded, self.encoded.splits)
-        compaction = embedding_rows.compact(module.trunk, occurring)
+        compaction = embedding_rows.compact(module, occurring)
         rows = all_examples(self.encoded, compaction.remap if compaction else None)
         fit = Fit(
             trainable=self.method.wrap(module, self.task.objective()),
@@ -173,8 +191,10 @@ def seconds_per_example(steps: Sequence[Mapping[str, Any]]) -> float:
 def validation_score(
     task: Any, dataset: Dataset, requested: str
 ) -> tuple[Callable[[Floats], Mapping[str, float | None]], Choice, bool]:
-    """What is followed during training: a function from logits[N, C] to metrics, the declared metric, its direction."""
-    gold: Classified = task.gold(dataset.table("validation"))
+    """What is followed during training: a function from outputs[N, C] to metrics, the declared metric, its direction."""
+    gold: Answer = task.gold(dataset.table("validation"))
+    if isinstance(gold, Text):
+        return _likelihood_score(task, requested)
     declared, higher_is_better = declared_metric(task, dataset, requested)
     names = fitting_metrics([str(declared.value), *CHEAP], gold)
 
@@ -184,6 +204,26 @@ def validation_score(
     return scored, declared, higher_is_better
 
 
+def _likelihood_score(task: Any, requested: str) -> tuple[Callable[[Floats], Mapping[str, float | None]], Choice, bool]:
+    """Text is followed by how well it is predicted: generating it at every evaluation would take longer than training."""
+    if requested not in (AUTO, "nll_per_token"):
+        raise InputError(
+            "this metric cannot be followed while text is learnt",
+            where="evaluate.metric",
+            given=requested,
+            allowed="nll_per_token",
+            hint="evaluate.metric=auto",
+        )
+    reason = "how well held-out answers are predicted; what is generated is judged at the end"
+
+    def scored(outputs: Floats) -> Mapping[str, float | None]:
+        given: Likelihood = task.decode(outputs)
+        nll = float(given.nll.sum() / max(1, int(given.num_tokens.sum())))
+        return {"nll_per_token": nll, "perplexity": math.exp(min(nll, 700.0))}
+
+    return scored, Choice("evaluate.metric", "nll_per_token", reason), False
+
+
 def declared_metric(task: Any, dataset: Dataset, requested: str) -> tuple[Choice, bool]:
     """The metric that decides, and whether higher is better."""
     declared = choose_primary(requested, task.gold(dataset.table("train")))
@@ -191,11 +231,12 @@ def declared_metric(task: Any, dataset: Dataset, requested: str) -> tuple[Choice
 
 
 def decision_thresholds(
-    task: Any, dataset: Dataset, logits: Floats, metric: str, config: Evaluate.Config
+    task: Any, dataset: Dataset, module: torch.nn.Module, validation: Examples, metric: str, config: Evaluate.Config
 ) -> dict[str, float]:
-    """The thresholds that the tuned model answers with, chosen on the validation rows."""
-    if config.thresholds == "off":
+    """The thresholds that the tuned model answers with, chosen on the validation rows; none for text."""
+    gold: Answer = task.gold(dataset.table("validation"))
+    if config.thresholds == "off" or not isinstance(gold, Label | Labels):
         return {}
-    answer: Label | Labels = task.decode(logits)
-    chosen, _ = choose_thresholds(answer, task.gold(dataset.table("validation")), metric)
+    answer: Label | Labels = task.decode(predict_logits(module, validation.ids))
+    chosen, _ = choose_thresholds(answer, gold, metric)
     return chosen

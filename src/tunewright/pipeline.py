@@ -19,7 +19,7 @@ from typing import Any, Literal
 from tunewright import extensions, judging, result
 from tunewright.adapt import encode as encoding
 from tunewright.adapt.choose import choose_task
-from tunewright.adapt.save import load_model, save_model
+from tunewright.adapt.save import load_model
 from tunewright.config.base import AUTO
 from tunewright.config.load import with_automatic
 from tunewright.config.write import to_yaml
@@ -27,8 +27,7 @@ from tunewright.data.clean.base import build_chain
 from tunewright.data.inputs import gather, survey
 from tunewright.data.prepare import dataset_key, open_dataset, prepare
 from tunewright.errors import GateError, InputError, Interrupted
-from tunewright.infer.load import load_tokenizer, load_trunk
-from tunewright.infer.predict import predict_logits
+from tunewright.infer.load import load_trunk
 from tunewright.model.select import find_source, select
 from tunewright.recipe import Recipe, Request, fillable, read_request, run_name
 from tunewright.report.config import Report as Shown
@@ -42,7 +41,7 @@ from tunewright.train import rows as embedding_rows
 from tunewright.train.batches import read_examples
 from tunewright.train.plan import make_plan
 from tunewright.train.train import Fit, Watch, train
-from tunewright.types import Base, Checkpoint, Choice, Dataset, Encoded, Plan, Report, Tell, tell_nobody
+from tunewright.types import Base, Checkpoint, Choice, Dataset, Encoded, Finding, Plan, Report, Tell, tell_nobody
 
 Until = Literal["prepare", "train", "evaluate"]
 
@@ -227,13 +226,13 @@ class Road:
                 allowed=self.pinned.data[:16],
                 hint="restore the files, or start a new run: tunewright run",
             )
-        self._gate(dataset)
+        self._gate(dataset.findings)
         self.task = self.task.bind(dataset)
         return dataset
 
-    def _gate(self, dataset: Dataset) -> None:
+    def _gate(self, findings: Sequence[Finding]) -> None:
         """Stop on a violation in the data, unless the recipe allows it; what is allowed is said and recorded."""
-        for finding in dataset.findings:
+        for finding in findings:
             if finding.severity != "violation":
                 continue
             if finding.code not in self.recipe.data.allow:
@@ -251,7 +250,12 @@ class Road:
         """Dataset facts -> Base."""
         with self._timed("select"):
             base = select(
-                self.recipe.model, dataset.facts, base_run=self.recipe.base, runs=self.runs, tell=self.watcher.tell
+                self.recipe.model,
+                dataset.facts,
+                needs=self.task.needs,
+                base_run=self.recipe.base,
+                runs=self.runs,
+                tell=self.watcher.tell,
             )
         if self.recipe.base is None and self.recipe.model.name == "auto":
             self._decide(Choice("model.name", base.name, base.reason))
@@ -260,7 +264,7 @@ class Road:
     def encode(self, dataset: Dataset, base: Base) -> Encoded:
         """Dataset -> Encoded; closes the Ledger."""
         with self._timed("encode"):
-            described = digest_json([self.recipe.task.as_json(), list(dataset.labels)])
+            described = digest_json([self.recipe.task.name, self.recipe.task.config.of_rows(), list(dataset.labels)])
             key = encoding.encoding_key(self.recipe.encode, dataset, base, described)
             standing = self.folder.open_stage("encoded", key)
             if standing is not None:
@@ -270,13 +274,13 @@ class Road:
                     self.recipe.encode,
                     dataset=dataset,
                     base=base,
-                    task=self.task,
-                    tokenizer=load_tokenizer(base.folder),
+                    encoder=self.task.open_encoder(base),
                     target=self.folder.stage("encoded"),
                     key=key,
                     tell=self.watcher.tell,
                 )
         self._decide(*encoded.choices)
+        self._gate(encoded.findings)
         return encoded
 
     def plan(self, base: Base, encoded: Encoded) -> Plan:
@@ -308,7 +312,7 @@ class Road:
     def _train(self, dataset: Dataset, base: Base, encoded: Encoded, plan: Plan, key: str) -> None:
         self.watcher.tell("loading the model", 0, None, base.name)
         module: Any = self.task.attach(base, self.recipe.seed)
-        compaction = embedding_rows.compact(module.trunk, embedding_rows.rows_that_occur(encoded, encoded.splits))
+        compaction = embedding_rows.compact(module, embedding_rows.rows_that_occur(encoded, encoded.splits))
         remap = compaction.remap if compaction else None
         trainable = self._method().wrap(module, self.task.objective())
         score, declared, higher_is_better = judging.validation_score(self.task, dataset, self.recipe.evaluate.metric)
@@ -337,7 +341,7 @@ class Road:
             problem = "stopped on request; everything up to this step is kept"
             raise Interrupted(problem, where=str(self.folder.folder), hint="the same command goes on from here")
         thresholds = judging.decision_thresholds(
-            self.task, dataset, predict_logits(module, validation.ids), str(declared.value), self.recipe.evaluate
+            self.task, dataset, module, validation, str(declared.value), self.recipe.evaluate
         )
         if compaction:
             embedding_rows.expand(module.trunk, compaction)
@@ -349,7 +353,7 @@ class Road:
             "clean": self.recipe.data.clean,
         }
         facts = {"step": checkpoint.step, "metric": checkpoint.metric, "stopped_because": checkpoint.stopped_because}
-        self.folder.commit_stage("model", key, lambda draft: save_model(draft, tuned, self.task, base, card), facts)
+        self.folder.commit_stage("model", key, lambda draft: self.task.save(draft, tuned, base, card), facts)
 
     def evaluate(self, dataset: Dataset, base: Base, encoded: Encoded, plan: Plan) -> Report:
         """Tuned model and Dataset -> Report with its verdict."""
@@ -429,7 +433,7 @@ class Road:
 
     def _train_key(self, base: Base, encoded: Encoded, plan: Plan) -> str:
         recipe = self.recipe
-        asked = [recipe.train.model_dump(mode="json"), recipe.method.as_json(), recipe.seed]
+        asked = [recipe.train.model_dump(mode="json"), recipe.method.as_json(), recipe.task.as_json(), recipe.seed]
         decided = [[choice.path, choice.value] for choice in plan.choices]
         code = digest_code("tunewright.train", "tunewright.adapt", "tunewright.infer")
         return digest_json([encoded.fingerprint, base.digest, asked, decided, code])

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from tunewright.types import (
     Answer,
     Base,
+    Choice,
     Classified,
     ColumnProfile,
     Dataset,
+    Example,
     Field,
+    Finding,
     Floats,
     Generation,
     Objective,
@@ -36,6 +39,8 @@ from tunewright.types import (
 if TYPE_CHECKING:
     import pyarrow as pa
     import torch
+
+    from tunewright.store.artifact import Draft
 
 
 class Source(Protocol):
@@ -58,12 +63,17 @@ class Task(Protocol):
         """The fields that the task reads from each row."""
         ...
 
+    @property
+    def stored(self) -> Sequence[Field]:
+        """The fields of a row in canonical form; kinds: text (str), label (list of str), messages (JSON as str)."""
+        ...
+
     def recognise(self, profiles: Sequence[ColumnProfile]) -> Recognition | None:
         """Which columns fill the fields, or None where this task does not fit the data."""
         ...
 
     def read(self, fields: Row) -> Row:
-        """The row in canonical form (text fields as str, label fields as list of str); ValueError rejects it with a reason."""
+        """The row in canonical form, with the ``stored`` fields; ValueError rejects it with a reason."""
         ...
 
     def identity(self, fields: Row) -> str:
@@ -74,6 +84,10 @@ class Task(Protocol):
         """The stratum that splits keep in proportion."""
         ...
 
+    def unit(self, fields: Row) -> str | None:
+        """What rows share that must not be torn apart by splits, such as a prompt; None where each row stands alone."""
+        ...
+
     def bind(self, dataset: Dataset) -> Task:
         """This task with the data's label set; everything below may only be asked of a bound task."""
         ...
@@ -82,16 +96,24 @@ class Task(Protocol):
         """What a baseline or a person reads of each row."""
         ...
 
-    def tokenize(self, rows: pa.Table, tokenizer: Any, max_length: int | None) -> list[list[int]]:
-        """Token ids of each row in order, special tokens included; whole where ``max_length`` is None."""
+    @property
+    def needs(self) -> Literal["any", "decoder"]:
+        """The kind of base that can learn it."""
         ...
 
-    def targets(self, rows: pa.Table) -> list[list[float]]:
-        """The training target of each row, in the form that the objective reads."""
+    def open_encoder(self, base: Base) -> RowEncoder:
+        """What turns rows into token ids and targets for this base."""
         ...
 
     def attach(self, base: Base, seed: int) -> torch.nn.Module:
-        """The base with this task's fresh head (initialised from ``seed``): maps a Batch to logits[N, C]."""
+        """The base with this task's head (a fresh one from ``seed``): maps a Batch to what the objective reads.
+
+        Its method ``answer`` maps a Batch to what ``decode`` reads, one row of numbers to an example.
+        """
+        ...
+
+    def save(self, draft: Draft, module: torch.nn.Module, base: Base, card: Mapping[str, object]) -> None:
+        """Write the tuned model in the ecosystem's format, with ``card`` in ``tunewright.json``."""
         ...
 
     def objective(self) -> Objective:
@@ -102,8 +124,8 @@ class Task(Protocol):
         """The right answers."""
         ...
 
-    def decode(self, logits: Floats) -> Answer:
-        """What the logits[N, C] say."""
+    def decode(self, outputs: Floats) -> Answer:
+        """What the outputs[N, C] of the module's ``answer`` say."""
         ...
 
     @property
@@ -118,6 +140,32 @@ class Task(Protocol):
 
     def search_space(self, plan: Plan) -> Space:
         """What `tune` varies where the recipe declares no space: options of training and of the task, around the plan's."""
+        ...
+
+
+class RowEncoder(Protocol):
+    """Turns prepared rows into examples for one base."""
+
+    @property
+    def per_token(self) -> bool:
+        """Whether targets have one number to a token, or one row of numbers to an example."""
+        ...
+
+    @property
+    def choices(self) -> Sequence[Choice]:
+        """What was decided for the user."""
+        ...
+
+    def encode(self, rows: pa.Table, max_length: int | None) -> list[Example]:
+        """The rows in order; whole where ``max_length`` is None."""
+        ...
+
+    def inspect(self, examples: Sequence[Example], cut: Sequence[bool]) -> None:
+        """Look at the examples as they will be trained on; ``cut`` says which were cut."""
+        ...
+
+    def seen(self) -> tuple[Mapping[str, object] | None, Sequence[Finding]]:
+        """The X-ray of all that was inspected, if this task has one, and what is wrong with it."""
         ...
 
 
@@ -138,7 +186,7 @@ class Metric(Protocol):
 
     @property
     def accepts(self) -> tuple[type, ...]:
-        """The kinds of Classified that the metric reads."""
+        """The kinds of Answer that the metric reads."""
         ...
 
     def observe(self, answer: Any, gold: Any) -> Floats:
@@ -193,5 +241,5 @@ class Baseline(Protocol):
         ...
 
     def predict(self, texts: Sequence[str], encoder: Encoder | None) -> Classified:
-        """Classified for other rows, with the same label names as the gold answers it was fitted on."""
+        """Answer for other rows, with the same label names as the gold answers it was fitted on."""
         ...

@@ -19,7 +19,7 @@ def build(name: str) -> Any:
 
 
 def cases(name: str) -> list[tuple[Classified, Classified, Classified]]:
-    """Right answers, random answers and gold, for each kind of Classified that the metric reads."""
+    """Right answers, random answers and gold, for each kind of Answer that the metric reads."""
     rng = np.random.default_rng(0)
     right, other = rng.integers(0, 3, 60), rng.integers(0, 3, 60)
     sure = np.eye(3) * 0.97 + 0.01

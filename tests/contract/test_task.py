@@ -17,7 +17,6 @@ import torch
 from tunewright import extensions
 from tunewright.adapt.task.classify import Classify
 from tunewright.config.base import config_of
-from tunewright.infer.load import load_tokenizer
 from tunewright.infer.predict import predict_logits
 from tunewright.train.train import make_loss
 from tunewright.types import Base, ColumnProfile, Dataset, Facts, Label, Labels, Ledger
@@ -31,6 +30,7 @@ class EvenOrOdd(Classify):
     """The seam's fake: a task with fields of its own, whose label is read from a number."""
 
     fields = (replace(Classify.fields[0], name="sentence"), replace(Classify.fields[1], name="number"))
+    stored = fields
 
     def read(self, fields: Mapping[str, object]) -> Mapping[str, object]:
         text, number = fields.get("sentence"), fields.get("number")
@@ -89,7 +89,7 @@ def given_rows(task: Any) -> list[dict[str, object]]:
 def dataset(task: Any, tmp_path: Path) -> Dataset:
     """The rows as the task reads them."""
     rows = [task.read(row) for row in given_rows(task)]
-    kinds = {field.name: pa.string() if field.kind == "text" else pa.list_(pa.string()) for field in task.fields}
+    kinds = {field.name: pa.list_(pa.string()) if field.kind == "label" else pa.string() for field in task.stored}
     columns = {name: pa.array([row[name] for row in rows], kind) for name, kind in kinds.items()}
     size = len(rows)
     table = pa.table({"id": pa.array(range(size)), "file": ["f"] * size, "line": pa.array(range(size)), **columns})
@@ -98,7 +98,7 @@ def dataset(task: Any, tmp_path: Path) -> Dataset:
     for split, part in splits.items():
         with pa.OSFile(str(tmp_path / f"{split}.arrow"), "wb") as sink, pa.ipc.new_file(sink, part.schema) as writer:
             writer.write_table(part)
-        names = [field.name for field in task.fields if field.kind == "label"]
+        names = [field.name for field in task.stored if field.kind == "label"]
         counts[split] = Counter(label for name in names for cell in part[name].to_pylist() for label in cell)
     return Dataset(
         folder=tmp_path, splits={split: part.num_rows for split, part in splits.items()},
@@ -120,7 +120,7 @@ def base(tiny_bert_folder: Path) -> Base:
 
 def test_its_fields_are_described(task: Any) -> None:
     assert task.fields
-    assert {field.kind for field in task.fields} <= {"text", "label"}
+    assert {field.kind for field in (*task.fields, *task.stored)} <= {"text", "label", "messages"}
     assert all(field.description for field in task.fields)
     assert len({field.name for field in task.fields}) == len(task.fields)
 
@@ -128,9 +128,9 @@ def test_its_fields_are_described(task: Any) -> None:
 def test_reading_gives_every_field_in_its_form_and_again_the_same(task: Any) -> None:
     for row in given_rows(task):
         read = task.read(row)
-        assert set(read) == {field.name for field in task.fields}
-        for field in task.fields:
-            assert isinstance(read[field.name], str if field.kind == "text" else list)
+        assert set(read) == {field.name for field in task.stored}
+        for field in task.stored:
+            assert isinstance(read[field.name], list if field.kind == "label" else str)
         assert task.read(read) == read
         assert isinstance(task.identity(read), str)
         assert isinstance(task.stratum(read), str)
@@ -179,18 +179,23 @@ def test_binding_leaves_the_task_itself_unbound(task: Any, dataset: Dataset) -> 
 
 def test_rows_are_tokenized_whole_or_cut(task: Any, dataset: Dataset, base: Base) -> None:
     bound, rows = task.bind(dataset), dataset.table("train")
-    tokenizer = load_tokenizer(base.folder)
-    whole = bound.tokenize(rows, tokenizer, None)
-    assert len(whole) == rows.num_rows == len(bound.texts(rows)) == len(bound.targets(rows))
-    assert all(ids and all(0 <= token < base.vocabulary_size for token in ids) for ids in whole)
-    assert [len(ids) for ids in bound.tokenize(rows, tokenizer, 4)] == [min(4, len(ids)) for ids in whole]
+    encoder = bound.open_encoder(base)
+    whole = encoder.encode(rows, None)
+    assert len(whole) == rows.num_rows == len(bound.texts(rows))
+    assert all(each.ids and all(0 <= token < base.vocabulary_size for token in each.ids) for each in whole)
+    assert [len(each.ids) for each in encoder.encode(rows, 4)] == [min(4, len(each.ids)) for each in whole]
+    if encoder.per_token:
+        assert all(len(each.ids) == len(each.target) for each in whole)
+    encoder.inspect(whole, [False] * len(whole))
+    _, findings = encoder.seen()
+    assert not [finding for finding in findings if finding.severity == "violation"]
 
 
 def test_targets_logits_and_answers_fit_each_other(task: Any, dataset: Dataset, base: Base) -> None:
     bound, rows = task.bind(dataset), dataset.table("train")
     targets = torch.tensor(bound.targets(rows))
     module = bound.attach(base, seed=1)
-    logits = predict_logits(module, bound.tokenize(rows, load_tokenizer(base.folder), 32))
+    logits = predict_logits(module, [each.ids for each in bound.open_encoder(base).encode(rows, 32)])
     assert bound.objective().name in extensions.names("train.objective")
     loss, count = make_loss(bound.objective())(torch.from_numpy(logits), {"target": targets})
     assert torch.isfinite(loss)

@@ -44,7 +44,7 @@ def test_twenty_updates_end_at_the_same_weights(
     plain, small = (make_module(architecture, vocab_size=VOCABULARY) for _ in range(2))
     start = plain.trunk.get_input_embeddings().weight.detach().clone()
 
-    compaction = compact(small.trunk, OCCURRING)
+    compaction = compact(small, OCCURRING)
     assert compaction is not None
     assert small.trunk.get_input_embeddings().weight.shape[0] <= len(OCCURRING) + 2
     losses = train(build_loop, small, translated(examples, compaction.remap))
@@ -66,7 +66,7 @@ def test_without_clipping_the_bits_are_the_same(
 ) -> None:
     """Nothing but the norm of all gradients knows how long the embedding is."""
     plain, small = (make_module("roberta", vocab_size=VOCABULARY) for _ in range(2))
-    compaction = compact(small.trunk, OCCURRING)
+    compaction = compact(small, OCCURRING)
     assert compaction is not None
     for module, rows in ((plain, examples), (small, translated(examples, compaction.remap))):
         train(build_loop, module, rows, clip_norm=0.0)
@@ -79,7 +79,7 @@ def test_momentum_without_adaptive_moments_is_the_same_too(
     make_module: Callable[..., Any], build_loop: Any, examples: Examples
 ) -> None:
     plain, small = (make_module("bert", vocab_size=VOCABULARY) for _ in range(2))
-    compaction = compact(small.trunk, OCCURRING)
+    compaction = compact(small, OCCURRING)
     assert compaction is not None
     sgd = {"name": "sgd"}
     losses = train(build_loop, small, translated(examples, compaction.remap), optimizer=sgd)
@@ -91,7 +91,7 @@ def test_expanding_gives_the_module_back_as_it_was(make_module: Callable[..., An
     embedding = module.trunk.get_input_embeddings()
     before = (embedding.weight.detach().clone(), embedding.num_embeddings, embedding.padding_idx, type(embedding))
     embedding.weight.requires_grad_(False)
-    compaction = compact(module.trunk, OCCURRING)
+    compaction = compact(module, OCCURRING)
     assert compaction is not None
     assert not embedding.weight.requires_grad
     expand(module.trunk, compaction)
@@ -104,7 +104,7 @@ def test_expanding_gives_the_module_back_as_it_was(make_module: Callable[..., An
 def test_the_pad_row_keeps_its_number(make_module: Callable[..., Any]) -> None:
     """RoBERTa counts positions from the value of the pad id."""
     module = make_module("roberta", vocab_size=VOCABULARY)
-    compaction = compact(module.trunk, OCCURRING)
+    compaction = compact(module, OCCURRING)
     assert compaction is not None
     assert module.trunk.get_input_embeddings().padding_idx == 1
     assert list(compaction.remap[:2]) == [0, 1]
@@ -114,7 +114,7 @@ def test_the_pad_row_keeps_its_number(make_module: Callable[..., Any]) -> None:
 
 def test_it_is_left_alone_where_it_would_not_pay(make_module: Callable[..., Any]) -> None:
     module = make_module("bert", vocab_size=VOCABULARY)
-    assert compact(module.trunk, np.arange(VOCABULARY // 2 + 1)) is None
+    assert compact(module, np.arange(VOCABULARY // 2 + 1)) is None
     assert module.trunk.get_input_embeddings().num_embeddings == VOCABULARY
 
 
@@ -122,4 +122,4 @@ def test_a_matrix_that_two_layers_share_is_left_alone(make_module: Callable[...,
     module = make_module("bert", vocab_size=VOCABULARY)
     module.trunk.output = torch.nn.Linear(32, VOCABULARY, bias=False)
     module.trunk.output.weight = module.trunk.get_input_embeddings().weight
-    assert compact(module.trunk, OCCURRING) is None
+    assert compact(module, OCCURRING) is None

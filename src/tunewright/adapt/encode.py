@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from tunewright.config.base import ComponentConfig, Option
 from tunewright.errors import InputError
-from tunewright.seams import Task
+from tunewright.seams import RowEncoder
 from tunewright.store.artifact import Artifact, Draft, commit_artifact
 from tunewright.store.digest import digest_code, digest_json
-from tunewright.types import Base, Choice, Dataset, Encoded, Ledger, Tell, tell_nobody
+from tunewright.types import Base, Choice, Dataset, Encoded, Example, Finding, Ledger, Tell, tell_nobody
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,8 +57,7 @@ def encode(
     *,
     dataset: Dataset,
     base: Base,
-    task: Task,
-    tokenizer: Any,
+    encoder: RowEncoder,
     target: Path,
     key: str,
     tell: Tell = tell_nobody,
@@ -68,15 +67,18 @@ def encode(
     Raises InputError when more tokens are asked for than the model can read.
     """
     facts: dict[str, object] = {}
-    work = _Encoding(dataset, task, tokenizer, tell)
+    work = _Encoding(dataset, encoder, tell)
 
     def fill(draft: Draft) -> None:
-        choices: list[Choice] = []
+        choices = list(encoder.choices)
         max_length = _asked_length(config, base)
         if max_length is None:
-            choices.append(decide_max_length(work.measure(), base.max_positions))
-            max_length = int(str(choices[0].value))
+            decided = decide_max_length(work.measure(), base.max_positions)
+            choices.append(decided)
+            max_length = int(str(decided.value))
         facts.update(work.write(draft, max_length), choices=[asdict(choice) for choice in choices])
+        xray, findings = encoder.seen()
+        facts.update(per_token=encoder.per_token, xray=xray, findings=[asdict(finding) for finding in findings])
 
     return open_encoded(commit_artifact(target, key, fill, lambda: facts))
 
@@ -94,6 +96,9 @@ def open_encoded(artifact: Artifact) -> Encoded:
         ledger=Ledger(**facts["ledger"]),
         choices=tuple(Choice(**choice) for choice in facts["choices"]),
         fingerprint=artifact.digest,
+        per_token=facts["per_token"],
+        findings=tuple(Finding(**{**each, "origins": tuple(each["origins"])}) for each in facts["findings"]),
+        xray=facts["xray"],
     )
 
 
@@ -138,8 +143,7 @@ class _Encoding:
     """What is encoded, and by what."""
 
     dataset: Dataset
-    task: Task
-    tokenizer: Any
+    encoder: RowEncoder
     tell: Tell
 
     def measure(self) -> Counter[int]:
@@ -147,7 +151,7 @@ class _Encoding:
         lengths: Counter[int] = Counter()
         for split in self.dataset.splits:
             for rows in _pieces(self.dataset.table(split)):
-                lengths.update(len(ids) for ids in self.task.tokenize(rows, self.tokenizer, None))
+                lengths.update(len(example.ids) for example in self.encoder.encode(rows, None))
                 self.tell("measuring lengths", lengths.total(), sum(self.dataset.splits.values()), "")
         return lengths
 
@@ -177,9 +181,11 @@ class _Encoding:
         done = 0
         with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
             for piece in _pieces(rows):
-                ids, lengths = self._cut(piece, max_length)
+                examples, lengths = self._cut(piece, max_length)
                 truncated = [length > max_length for length in lengths]
-                columns_of_piece = [piece["id"].combine_chunks(), ids, self.task.targets(piece), truncated]
+                self.encoder.inspect(examples, truncated)
+                ids, targets = [each.ids for each in examples], [each.target for each in examples]
+                columns_of_piece = [piece["id"].combine_chunks(), ids, targets, truncated]
                 writer.write_batch(pa.record_batch(columns_of_piece, schema=schema))
                 num_tokens = sum(map(len, ids))
                 totals.update(tokens=num_tokens, cut=sum(lengths) - num_tokens, truncated=sum(truncated))
@@ -187,16 +193,15 @@ class _Encoding:
                 done += len(lengths)
                 self.tell(f"encoding {split}", done, rows.num_rows, "")
 
-    def _cut(self, rows: pa.Table, max_length: int) -> tuple[list[list[int]], list[int]]:
-        """Token ids of each row, at most ``max_length``, and how many there were before."""
-        ids = self.task.tokenize(rows, self.tokenizer, None)
-        lengths = [len(row) for row in ids]
+    def _cut(self, rows: pa.Table, max_length: int) -> tuple[list[Example], list[int]]:
+        """The examples of at most ``max_length`` tokens each, and how many tokens there were before."""
+        examples = self.encoder.encode(rows, None)
+        lengths = [len(example.ids) for example in examples]
         too_long = [index for index, length in enumerate(lengths) if length > max_length]
         if too_long:
-            cut = self.task.tokenize(rows.take(too_long), self.tokenizer, max_length)
-            for index, row in zip(too_long, cut, strict=True):
-                ids[index] = row
-        return ids, lengths
+            for index, shorter in zip(too_long, self.encoder.encode(rows.take(too_long), max_length), strict=True):
+                examples[index] = shorter
+        return examples, lengths
 
 
 def _closed(dataset: Dataset, truncated: int) -> Ledger:

@@ -80,7 +80,7 @@ def save_model(draft: Draft, module: torch.nn.Module, task: HeadedTask, base: Ba
     names = _stored_names(module, layout)
     weights = {names[name]: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
     save_file(weights, str(draft.path(WEIGHTS)), metadata={"format": "pt"})
-    _save_tokenizer(draft, base.folder)
+    save_tokenizer(draft, base.folder)
     draft.write_json("config.json", _config(module, layout, task, base))
     draft.write_json(
         CARD,
@@ -175,8 +175,13 @@ def _stored_names(module: Classifier, layout: Layout) -> dict[str, str]:
     }
 
 
+def kept_config(base: Base) -> dict[str, Any]:
+    """The base's configuration without what is not true of a tuned model, or names code."""
+    return {name: value for name, value in read_config(base.folder).items() if name not in _NOT_TAKEN_OVER}
+
+
 def _config(module: Classifier, layout: Layout, task: HeadedTask, base: Base) -> dict[str, object]:
-    config = {name: value for name, value in read_config(base.folder).items() if name not in _NOT_TAKEN_OVER}
+    config = kept_config(base)
     labels = task.labels if task.num_outputs > 1 else (task.labels[-1],)
     config.update(
         id2label={str(index): label for index, label in enumerate(labels)},
@@ -196,7 +201,8 @@ def _config(module: Classifier, layout: Layout, task: HeadedTask, base: Base) ->
     return config
 
 
-def _save_tokenizer(draft: Draft, folder: Path) -> None:
+def save_tokenizer(draft: Draft, folder: Path) -> None:
+    """The tokenizer's files as they are, with a pad token."""
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.name.startswith(_TOKENIZER_FILES):
             draft.write_bytes(path.name, path.read_bytes())

@@ -35,6 +35,9 @@ from tunewright.seams import Task
 from tunewright.store.artifact import Draft
 from tunewright.types import Choice, ColumnProfile, Dataset, Finding, Ledger, SourceFile, Tell
 
+CONTENT = frozenset(("content", "value", "text"))
+"""Keys under which a message holds what was said."""
+
 _TELL_EVERY = 5_000
 _LEAST_ALLOWED = 10
 
@@ -54,13 +57,13 @@ class Filling:
         """Hold what was settled; nothing is read yet. Raises InputError for a cleaner that does not exist."""
         self._config, self._task, self._inputs, self._mapped, self._tell = config, task, inputs, mapped, tell
         lists = {profile.name for profile in profiles if profile.is_list}
-        clean = {"text": build_chain(config.clean), "label": build_chain(())}
+        texts, others = build_chain(config.clean), build_chain(())
         self._plan = [
-            (field.name, column, clean[field.kind], field.kind == "label" and column in lists)
+            (field.name, column, others if field.kind == "label" else texts, field.kind == "label" and column in lists)
             for field in task.fields
             if (column := mapped.columns.get(field.name))
         ]
-        self._texts = [field.name for field in task.fields if field.kind == "text"]
+        self._labels = [field.name for field in task.stored if field.kind == "label"]
         self._account = Account()
         self._made: dict[str, Any] = {}
 
@@ -92,7 +95,7 @@ class Filling:
     def _read(self, spool: Path) -> list[SourceFile]:
         account, files = self._account, []
         total = sum(entry.num_rows for entry in self._inputs)
-        with RowWriter(spool, self._task.fields) as writer:
+        with RowWriter(spool, self._task.stored) as writer:
             for entry in self._inputs:
                 before = account.total
                 file = account.files.number(entry.name)
@@ -125,12 +128,12 @@ class Filling:
         if self._mapped.group:
             value = column_value(given, self._mapped.group)
             group = None if value is None or value == "" else str(value)
-        texts = [str(fields.get(name) or "") for name in self._texts]
-        for text in texts:
-            text.encode()
-        labels = [_in_order(value) for name, value in fields.items() if name not in self._texts]
-        proof = account.prove(task.identity(fields), labels, task.stratum(fields), group)
-        length = sum(map(len, texts))
+        group = task.unit(fields) if group is None else group
+        text = task.identity(fields)
+        text.encode()
+        labels = [_in_order(fields[name]) for name in self._labels]
+        proof = account.prove(text, labels, task.stratum(fields), group)
+        length = len(text)
         account.keep(account.total, file, line, proof, length, split)
         writer.add(account.total, entry.name, line, fields, length)
 
@@ -155,7 +158,7 @@ class Filling:
         )
 
     def _refuse_one_class(self) -> None:
-        labelled = [field for field in self._task.fields if field.kind == "label" and field.required]
+        labelled = [field for field in self._task.stored if field.kind == "label" and field.required]
         answers = self._account.answers.values()
         if labelled and len(answers) < 2:
             raise InputError(
@@ -209,9 +212,10 @@ class Filling:
         for batch in batches(spool):
             inside = chosen[(chosen >= start) & (chosen < start + batch.num_rows)]
             found = batch.take(pa.array(inside - start)).to_pylist()
-            scripts.add([str(row[name] or "") for row in found for name in self._texts])
+            identities = [self._task.identity(row) for row in found]
+            scripts.add(identities)
             if compares:
-                texts.extend(normalise(self._task.identity(row)) for row in found)
+                texts.extend(map(normalise, identities))
             rows.extend(inside.tolist())
             start += batch.num_rows
         if not compares:
@@ -283,7 +287,18 @@ def _cleaned(given: Mapping[str, object], column: str, chain: Chain, listed: boo
         found = as_list(value)
         if found is not None:
             return [chain.apply(entry) if isinstance(entry, str) else entry for entry in found]
-    return chain.apply(value) if isinstance(value, str) else value
+    return _cleaned_within(value, chain)
+
+
+def _cleaned_within(value: object, chain: Chain) -> object:
+    """A text cleaned; in messages, the texts that they hold."""
+    if isinstance(value, str):
+        return chain.apply(value)
+    if isinstance(value, list):
+        return [_cleaned_within(entry, chain) for entry in value]
+    if isinstance(value, Mapping):
+        return {key: _cleaned_within(entry, chain) if key in CONTENT else entry for key, entry in value.items()}
+    return value
 
 
 def _in_order(value: object) -> object:

@@ -25,10 +25,10 @@ _BATCH_CHARACTERS = 1 << 24
 
 
 def row_schema(fields: Sequence[Field]) -> pa.Schema:
-    """The columns of every split: id, file, line, and the task's fields."""
+    """The columns of every split: id, file, line, and the task's stored fields."""
     import pyarrow as pa
 
-    kinds = {"text": pa.string(), "label": pa.list_(pa.string())}
+    kinds = {"text": pa.string(), "label": pa.list_(pa.string()), "messages": pa.string()}
     origin = [("id", pa.int64()), ("file", pa.string()), ("line", pa.int32())]
     return pa.schema([*origin, *((field.name, kinds[field.kind]) for field in fields)])
 

@@ -26,15 +26,21 @@ def predict_logits(
     module: torch.nn.Module,
     ids: Sequence[Sequence[int]] | Sequence[Ints],
     *,
+    weights: Sequence[torch.Tensor] | None = None,
     tokens_per_batch: int = TOKENS_PER_BATCH,
     tell: Tell = tell_nobody,
     label: str = "predicting",
 ) -> Floats:
-    """Logits[N, C] in float64 for N rows of token ids. The module's training mode is restored afterwards."""
+    """What the module answers for N rows of token ids, [N, C] in float64: logits, or what its ``answer`` gives.
+
+    ``weights`` holds a number to each token of each row, for a module that is asked about given tokens. The module's
+    training mode is restored afterwards.
+    """
     was_training = module.training
     module.eval()
+    forward: Any = getattr(module, "answer", module)
     try:
-        return _in_length_order(ids, module, module, tokens_per_batch, tell, label)
+        return _in_length_order(ids, module, forward, tokens_per_batch, tell, label, weights)
     finally:
         module.train(was_training)
 
@@ -73,6 +79,7 @@ def _in_length_order(
     tokens_per_batch: int,
     tell: Tell,
     label: str,
+    weights: Sequence[torch.Tensor] | None = None,
 ) -> Floats:
     lengths = np.fromiter((len(row) for row in ids), dtype=np.int64, count=len(ids))
     order = np.argsort(-lengths, kind="stable")  # longest first: a lack of memory shows at once
@@ -83,7 +90,8 @@ def _in_length_order(
         for group in group_by_tokens([int(lengths[index]) for index in order], tokens_per_batch):
             rows = order[group]
             stream = flatten([ids[row] for row in rows])
-            batch = Batch({"source": stream}, {}, tuple(int(row) for row in rows), len(stream.ids))
+            columns = {} if weights is None else {"target": torch.cat([weights[row] for row in rows])}
+            batch = Batch({"source": stream}, columns, tuple(int(row) for row in rows), len(stream.ids))
             output = forward(to_device(batch, device)).float().cpu().numpy()
             if found is None:
                 found = np.empty((len(ids), output.shape[1]), dtype=np.float64)

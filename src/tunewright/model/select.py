@@ -7,6 +7,7 @@ hub (``org/name``, ``modelscope:org/name``), the model of an earlier run (``run:
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from tunewright import extensions
 from tunewright.assets import catalogue
@@ -19,6 +20,7 @@ from tunewright.types import Base, Facts, Tell, tell_nobody
 AUTO = "auto"
 _LATIN_MODEL = "minilm-l6"
 _ANY_SCRIPT_MODEL = "multilingual-e5-small"
+_DIALOGUE_MODEL = "smollm2-135m-instruct"
 _MOSTLY = 0.9
 """From this share of Latin letters on, the English encoder is chosen: it is five times smaller."""
 
@@ -42,17 +44,18 @@ def select(
     config: Select.Config,
     facts: Facts | None,
     *,
+    needs: Literal["any", "decoder"] = "any",
     base_run: str | None = None,
     runs: Path | None = None,
     tell: Tell = tell_nobody,
 ) -> Base:
-    """The Base that ``config`` names, fetched and read.
+    """The Base that ``config`` names, fetched and read; ``needs`` is the kind of base that the task can use.
 
     ``base_run`` (``run:ID``) takes the place of the name, ``runs`` is the folder in which runs are looked for. Raises
     InputError for a name or folder that cannot be used, GateError for terms not accepted, MachineError when a source cannot
     be reached.
     """
-    name, reason = _name(config, facts, base_run)
+    name, reason = _name(config, facts, base_run, needs)
     order = Order(name=name, accept_terms=config.accept_terms, runs=runs, tell=tell)
     fetched = find_source(name).fetch(order)
     portrait = read_folder(fetched.folder, fetched.verified, tell)
@@ -88,8 +91,10 @@ def find_source(name: str) -> ModelSource:
     )
 
 
-def choose_model(facts: Facts | None) -> tuple[str, str]:
-    """The starter encoder for data in these scripts, and why."""
+def choose_model(facts: Facts | None, needs: Literal["any", "decoder"] = "any") -> tuple[str, str]:
+    """The starter model for data in these scripts, and why: an encoder, or a decoder where the task writes text."""
+    if needs == "decoder":
+        return _choose_decoder(facts)
     scripts = facts.scripts if facts is not None else {}
     total = sum(scripts.values())
     if total <= 0:
@@ -105,9 +110,22 @@ def choose_model(facts: Facts | None) -> tuple[str, str]:
     return _ANY_SCRIPT_MODEL, f"{latin:.1%} of the letters are Latin, {others}: the multilingual encoder"
 
 
-def _name(config: Select.Config, facts: Facts | None, base_run: str | None) -> tuple[str, str]:
+def _choose_decoder(facts: Facts | None) -> tuple[str, str]:
+    """The dialogue model that ships without terms to accept; it was taught English."""
+    scripts = facts.scripts if facts is not None else {}
+    latin = scripts.get("Latin", 0.0) / (sum(scripts.values()) or 1.0)
+    if latin >= _MOSTLY or not scripts:
+        return _DIALOGUE_MODEL, "the small dialogue model for English"
+    others = f"{1 - latin:.0%} of the letters are not Latin"
+    better = "gemma-3-270m reads them better (model='{name: gemma-3-270m, accept_terms: true}')"
+    return _DIALOGUE_MODEL, f"the dialogue model without terms to accept; {others}: {better}"
+
+
+def _name(
+    config: Select.Config, facts: Facts | None, base_run: str | None, needs: Literal["any", "decoder"]
+) -> tuple[str, str]:
     if base_run is not None:
         return base_run, "the recipe goes on from this run"
     if config.name == AUTO:
-        return choose_model(facts)
+        return choose_model(facts, needs)
     return config.name, "named in the recipe"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -22,13 +23,17 @@ WINDOW = 32
 """Batches in a sorting window: padding falls to a few percent already at 16, and 32 keeps 1,000 rows in one window."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Examples:
-    """The examples of one split in memory: token ids per row, targets[N, K], and the rows' ids."""
+    """The examples of one split in memory: token ids per row, the rows' ids, and the targets.
+
+    Targets are [N, K], one row to an example, or with ``per_token`` [T], one weight to each token of the rows end to end.
+    """
 
     ids: Sequence[Ints]
     targets: torch.Tensor
     row_ids: Ints
+    per_token: bool = False
 
     def __len__(self) -> int:
         """The number of rows."""
@@ -36,7 +41,26 @@ class Examples:
 
     def take(self, rows: Ints) -> Examples:
         """Some of the rows, in the order given."""
-        return Examples([self.ids[row] for row in rows], self.targets[torch.from_numpy(rows)], self.row_ids[rows])
+        return Examples([self.ids[row] for row in rows], self.target(rows), self.row_ids[rows], self.per_token)
+
+    def target(self, rows: Ints) -> torch.Tensor:
+        """The targets of some rows, in the order given."""
+        if not self.per_token:
+            return self.targets[torch.from_numpy(rows)]
+        bounds = self.bounds
+        parts = [self.targets[bounds[row] : bounds[row + 1]] for row in rows]
+        return torch.cat(parts) if parts else self.targets[:0]
+
+    @cached_property
+    def bounds(self) -> Ints:
+        """Where each row's tokens begin, and the end of the last: bounds[N+1]."""
+        return np.cumsum([0, *(len(ids) for ids in self.ids)])
+
+    def batch(self, rows: Ints) -> Batch:
+        """Some rows as one batch, in the order given."""
+        stream = flatten([self.ids[row] for row in rows])
+        ids = tuple(int(row) for row in self.row_ids[rows])
+        return Batch({"source": stream}, {"target": self.target(rows)}, ids, len(stream.ids))
 
 
 def read_examples(encoded: Encoded, split: str, remap: Ints | None = None) -> Examples:
@@ -49,9 +73,18 @@ def read_examples(encoded: Encoded, split: str, remap: Ints | None = None) -> Ex
         flat = remap[flat]
         assert flat.min(initial=0) >= 0, "a token that the compacted embedding has dropped"
     target = table["target"].combine_chunks()
-    width = len(target.values) // max(1, len(target))
-    targets = torch.from_numpy(np.array(target.values.to_numpy(), dtype=np.float32)).view(-1, max(1, width))
-    return Examples([flat[start:end] for start, end in pairwise(bounds)], targets, table["id"].to_numpy())
+    targets = torch.from_numpy(np.array(target.values.to_numpy(), dtype=np.float32))
+    if not encoded.per_token:
+        targets = targets.view(-1, max(1, len(targets) // max(1, len(target))))
+    ids = [flat[start:end] for start, end in pairwise(bounds)]
+    return Examples(ids, targets, table["id"].to_numpy(), encoded.per_token)
+
+
+def token_weights(examples: Examples) -> list[torch.Tensor] | None:
+    """The weights of each row's tokens, where targets are per token."""
+    if not examples.per_token:
+        return None
+    return [examples.targets[start:end] for start, end in pairwise(examples.bounds)]
 
 
 class Batches:
@@ -83,17 +116,11 @@ class Batches:
         rows = self.rows(step)
         rows = rows[np.argsort(-self._lengths[rows], kind="stable")]
         for group in group_by_tokens([int(length) for length in self._lengths[rows]], self.token_budget):
-            yield self._batch(rows[group])
+            yield self.examples.batch(rows[group])
 
     def columns(self, step: int) -> Mapping[str, torch.Tensor]:
         """The typed columns of all the update's rows, for the normalising count."""
-        return {"target": self.examples.targets[torch.from_numpy(self.rows(step))]}
-
-    def _batch(self, rows: Ints) -> Batch:
-        stream = flatten([self.examples.ids[row] for row in rows])
-        columns = {"target": self.examples.targets[torch.from_numpy(rows)]}
-        ids = tuple(int(row) for row in self.examples.row_ids[rows])
-        return Batch({"source": stream}, columns, ids, len(stream.ids))
+        return {"target": self.examples.target(self.rows(step))}
 
     def _plan(self, epoch: int) -> list[Ints]:
         """The rows of each batch of ``epoch``, in order."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -25,8 +25,12 @@ from tunewright.types import Directive, Step
 class LossFunction(Protocol):
     """A file of ``train/objective``."""
 
-    def __call__(self, logits: torch.Tensor, columns: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """The summed loss and the count that normalises it."""
+    def __call__(self, outputs: Any, columns: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """The summed loss of what the module's forward gave, and the count that normalises it."""
+        ...
+
+    def judge(self, outputs: torch.Tensor, columns: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same of what the module's ``answer`` gave, [N, C]."""
         ...
 
     def count(self, columns: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -121,8 +125,8 @@ class Loop:
         for micro_batch in self.batches.micro_batches(self.step):
             batch = to_device(micro_batch, device)
             with precision(self.settings.dtype, self.settings.device):
-                logits = self.module(batch)
-            loss = self.loss_function(logits, batch.columns)[0] / total
+                outputs = self.module(batch)
+            loss = self.loss_function(outputs, batch.columns)[0] / total
             loss.backward()  # type: ignore[no-untyped-call]
             mean += loss.detach()
             row_ids.extend(batch.row_ids)

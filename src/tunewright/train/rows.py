@@ -39,11 +39,12 @@ def rows_that_occur(encoded: Encoded, splits: Iterable[str]) -> Ints:
     return np.unique(np.concatenate(found)).astype(np.int64)
 
 
-def compact(trunk: Any, occurring: Ints) -> Compaction | None:
-    """Cut the trunk's input embedding down in place; None where that would not pay or the matrix is shared."""
+def compact(module: Any, occurring: Ints) -> Compaction | None:
+    """Cut the input embedding of the module's trunk down in place; None where that would not pay or the matrix is shared."""
+    trunk = module.trunk
     embedding: torch.nn.Embedding = trunk.get_input_embeddings()
     num_rows = embedding.num_embeddings
-    users = [name for name, value in trunk.named_parameters(remove_duplicate=False) if value is embedding.weight]
+    users = [name for name, value in module.named_parameters(remove_duplicate=False) if value is embedding.weight]
     if len(users) != 1:
         return None
     kept = np.unique(np.concatenate([occurring, _kept_in_place(trunk, embedding)]))

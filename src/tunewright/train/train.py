@@ -13,7 +13,7 @@ import torch
 
 from tunewright import extensions
 from tunewright.infer.predict import predict_logits
-from tunewright.train.batches import Batches, Examples
+from tunewright.train.batches import Batches, Examples, token_weights
 from tunewright.train.config import Train
 from tunewright.train.consumers import (
     CommitEvery,
@@ -53,7 +53,7 @@ class Fit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
-    """Who watches a training: score(logits[N, C] of the validation rows), the declared metric, and where facts go.
+    """Who watches a training: score(outputs[N, C] of the validation rows), the declared metric, and where facts go.
 
     ``measured(number, value)`` is told the declared metric after each evaluation, counted from 1.
     """
@@ -181,9 +181,10 @@ class _Run:
                 return
 
     def _evaluate(self, epoch: float) -> Evaluation:
-        logits = predict_logits(self.loop.module, self.watch.validation.ids)
-        metrics = dict(self.watch.score(logits))
-        loss, count = self.loop.loss_function(torch.from_numpy(logits), {"target": self.watch.validation.targets})
+        validation = self.watch.validation
+        outputs = predict_logits(self.loop.module, validation.ids, weights=token_weights(validation))
+        metrics = dict(self.watch.score(outputs))
+        loss, count = self.loop.loss_function.judge(torch.from_numpy(outputs), {"target": validation.targets})
         metrics["loss"] = float(loss / count)
         value = metrics[self.watch.metric]
         return Evaluation(

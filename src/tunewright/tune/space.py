@@ -81,7 +81,8 @@ def _is_whole(path: str, declared: Bounds.Config, refuse: Refusal) -> bool:
 
 
 def _unknown(path: str, options: Collection[str]) -> Problem:
-    near = nearest(path, options)
-    allowed = ", ".join(sorted(options)) if near is None else "an option of model, task, method, encode or train"
-    hint = f"did you mean {near}?" if near else "remove it; what is judged on (data, evaluate) is never searched"
+    sections = {option.partition(".")[0] for option in options}
+    near = nearest(path, options) if path.partition(".")[0] in sections or "." not in path else None
+    allowed = f"an option of {', '.join(sorted(sections))}"
+    hint = f"did you mean {near}?" if near else "remove it; what trials are judged on is never searched"
     return Problem(WHERE, "there is no such option to search", path, allowed, hint)

@@ -90,7 +90,7 @@ class Field:
     """A field that a task reads from each row."""
 
     name: str
-    kind: Literal["text", "label"]
+    kind: Literal["text", "label", "messages"]
     description: str
     required: bool = True
 

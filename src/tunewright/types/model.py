@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tunewright.types.basic import Choice
-from tunewright.types.data import Ledger, read_arrow
+from tunewright.types.data import Finding, Ledger, read_arrow
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,7 +42,7 @@ class Encoded:
     """The examples as token ids: one memory-mapped Arrow table per split in ``folder``.
 
     Columns: ``id`` int64, ``source`` list<int32> (token ids), ``target`` list<float32> (task-defined), ``truncated`` bool.
-    ``max_length`` is in tokens. The Ledger is closed.
+    ``max_length`` is in tokens. ``per_token`` says that a target has one weight to each token. The Ledger is closed.
     """
 
     folder: Path
@@ -54,10 +54,26 @@ class Encoded:
     ledger: Ledger
     choices: tuple[Choice, ...]
     fingerprint: str
+    per_token: bool = False
+    findings: tuple[Finding, ...] = ()
+    xray: Mapping[str, object] | None = None
 
     def table(self, split: str) -> pa.Table:
         """The examples of one split, memory-mapped, in the order of the Dataset's split."""
         return read_arrow(self.folder / f"{split}.arrow")
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A row as a model reads it: token ids, and the target, one row of numbers or one number to each token.
+
+    ``turns`` numbers the part of the row that each token belongs to (-1: none), where the task has parts.
+    """
+
+    ids: Sequence[int]
+    target: Sequence[float]
+    turns: Sequence[int] = ()
+    roles: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

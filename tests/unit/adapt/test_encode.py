@@ -32,8 +32,8 @@ ROWS: Any = {
 def work(bert: Base, tmp_path: Path) -> Callable[..., Encoded]:
     def run(dataset: Dataset, **options: Any) -> Encoded:
         return encode(
-            Encode.Config(**options), dataset=dataset, base=bert, task=Classify().bind(dataset),
-            tokenizer=load_tokenizer(bert.folder), target=tmp_path / "encoded", key="key",
+            Encode.Config(**options), dataset=dataset, base=bert,
+            encoder=Classify().bind(dataset).open_encoder(bert), target=tmp_path / "encoded", key="key",
         )  # fmt: skip
 
     return run

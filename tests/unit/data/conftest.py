@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ class FakeTask:
     """Reads text and label as they are; a missing one rejects the row."""
 
     fields: Sequence[Field] = FIELDS
+    stored: Sequence[Field] = FIELDS
     metrics: Sequence[str] = ("accuracy",)
     baselines: Sequence[str] = ("majority",)
 
@@ -43,20 +44,8 @@ class FakeTask:
         labels: Any = fields["label"]
         return "|".join(labels)
 
-    def encode(self, rows: Any, tokenizer: Any, max_length: int) -> Iterator[tuple[list[int], list[float], int]]:
-        raise NotImplementedError
-
-    def attach(self, base: Any) -> Any:
-        raise NotImplementedError
-
-    def objective(self) -> Any:
-        raise NotImplementedError
-
-    def gold(self, rows: Any) -> Any:
-        raise NotImplementedError
-
-    def decode(self, logits: Any) -> Any:
-        raise NotImplementedError
+    def unit(self, fields: Mapping[str, object]) -> str | None:
+        return None
 
 
 @pytest.fixture

@@ -86,6 +86,8 @@ class LossThatLies:
     def __call__(self, logits: torch.Tensor, columns: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         return logits.sum() + (logits.detach() * math.nan).sum(), self.count(columns)
 
+    judge = __call__
+
     def count(self, columns: Mapping[str, torch.Tensor]) -> torch.Tensor:
         return torch.tensor(float(len(columns["target"])))
 

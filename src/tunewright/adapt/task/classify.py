@@ -15,14 +15,14 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from tunewright.adapt.recognise import looks_multilabel, recognise_classification
 from tunewright.config.base import ComponentConfig, Option
 from tunewright.errors import InputError
-from tunewright.infer.load import tokenize
+from tunewright.seams import RowEncoder
 from tunewright.types import (
     Base,
     Choice,
@@ -45,12 +45,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import torch
 
+    from tunewright.store.artifact import Draft
+
 
 class Classify:
     """Text classification on an encoder or a decoder: binary, multi-class or multi-label."""
 
     class Config(ComponentConfig):
         """Options of text classification."""
+
+        only_training = frozenset({"pooling", "activation", "dropout", "label_smoothing", "class_weights"})
 
         output: Literal["auto", "softmax", "sigmoid"] = Option(
             "auto",
@@ -83,6 +87,8 @@ class Classify:
         Field("text", "text", "The text to classify."),
         Field("label", "label", "Its label, or several as a list or separated in one cell."),
     )
+
+    stored = fields
 
     def __init__(self, config: Config | None = None) -> None:
         """An unbound task: it can recognise and read rows; ``bind`` gives it a label set."""
@@ -131,6 +137,10 @@ class Classify:
         labels = fields["label"]
         assert isinstance(labels, list)
         return "\x1f".join(sorted(labels))
+
+    def unit(self, fields: Row) -> str | None:
+        """Each row stands alone."""
+        return None
 
     # -- questions asked of a bound task
 
@@ -181,9 +191,14 @@ class Classify:
         texts: list[str] = rows["text"].to_pylist()
         return texts
 
-    def tokenize(self, rows: pa.Table, tokenizer: Any, max_length: int | None) -> list[list[int]]:
-        """Token ids of the texts with the tokenizer's own special tokens; cut on the right to ``max_length``."""
-        return tokenize(tokenizer, self.texts(rows), max_length)
+    needs: Literal["any", "decoder"] = "any"
+
+    def open_encoder(self, base: Base) -> RowEncoder:
+        """Texts by the base's tokenizer with its own special tokens, cut on the right."""
+        from tunewright.adapt.texts import TextEncoder
+        from tunewright.infer.load import load_tokenizer
+
+        return TextEncoder(self, load_tokenizer(base.folder))
 
     def targets(self, rows: pa.Table) -> list[list[float]]:
         """``[index]`` for softmax, ``[0 or 1]`` for one sigmoid, a 0/1 vector over the labels for several."""
@@ -203,6 +218,12 @@ class Classify:
         module = attach_head(base, self.config, self.num_outputs, seed)
         take_up_head(module, base, self)
         return module
+
+    def save(self, draft: Draft, module: torch.nn.Module, base: Base, card: Mapping[str, object]) -> None:
+        """The stock classification model, where the head is the stock one."""
+        from tunewright.adapt.save import save_model
+
+        save_model(draft, module, self, base, card)
 
     def objective(self) -> Objective:
         """Cross-entropy over the labels, or binary cross-entropy on independent outputs."""

@@ -136,7 +136,9 @@ def importance(result: Node) -> Markup:
     return section(
         "importance",
         "Which options mattered",
-        join((paragraph(note), table("Importance of options", ["Option", "Share"], rows, numeric=(1,)))) if rows else None,
+        join((paragraph(note), table("Importance of options", ["Option", "Share"], rows, numeric=(1,))))
+        if rows
+        else None,
         part("The value over each option", element("div", *slices, class_="charts") if slices else None),
     )
 
@@ -155,7 +157,10 @@ def _slice(found: Node, complete: Sequence[Node], path: str) -> Markup | None:
     else:
         x = Axis(-0.5, len(names) - 0.5, tuple((float(index), name) for index, name in enumerate(names)))
         places = [float(names.index(_typed(node))) for node, _ in pairs]
-    dots = [dot(x.at(place), y.at(value), "point series0 filled", 3.5) for place, (_, value) in zip(places, pairs, strict=True)]
+    dots = [
+        dot(x.at(place), y.at(value), "point series0 filled", 3.5)
+        for place, (_, value) in zip(places, pairs, strict=True)
+    ]
     name = metric_name(found["metric"].text())
     says = f"{name} of {counted(len(pairs), 'complete trial')} over {path}."
     label = [text("50%", "100%", path, "tick mid", dy=34)]

@@ -34,6 +34,8 @@ class BinaryCrossEntropy:
         )
         return losses_NC.mean(dim=1).sum(), self.count(columns)
 
+    judge = __call__
+
     def count(self, columns: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """The number of rows."""
         return torch.tensor(float(len(columns["target"])))

@@ -32,6 +32,8 @@ class CrossEntropy:
         )
         return loss, self.count(columns)
 
+    judge = __call__
+
     def count(self, columns: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """What the summed loss of these rows is divided by."""
         target_N = columns["target"][:, 0].long()
