@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from tunewright.errors import InputError
@@ -53,18 +53,19 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
     return {path: one(declared) for path, declared in space.items()}
 
 
-def rebuilt(space: Space, trials: Iterable[Trial], higher_is_better: bool, sampler: BaseSampler) -> Study:
-    """A study in memory that holds the trials."""
-    optuna = load_optuna()
-    study: Study = optuna.create_study(direction=direction(higher_is_better), sampler=sampler)
-    for trial in trials:
-        study.add_trial(frozen(space, trial))
-    return study
-
-
 def sample(sampler: BaseSampler, space: Space, ended: Trials) -> dict[str, Value]:
-    """The point that a sampler proposes after the trials that have ended."""
-    study = rebuilt(space, ended.ended, ended.higher_is_better, sampler)
+    """The point that a sampler proposes after the trials that have ended, in a study made anew from the record.
+
+    A failed trial counts as the worst that was seen, so that a sampler which learns keeps away from where trials fail.
+    """
+    optuna = load_optuna()
+    study: Study = optuna.create_study(direction=direction(ended.higher_is_better), sampler=sampler)
+    values = [trial.value for trial in ended.ended if trial.value is not None]
+    for trial in ended.ended:
+        if trial.state == "failed" and values:
+            worst = min(values) if ended.higher_is_better else max(values)
+            trial = replace(trial, state="complete", value=worst, validations={})  # noqa: PLW2901
+        study.add_trial(frozen(space, trial))
     return cast("dict[str, Value]", study.ask(distributions(space)).params)
 
 

@@ -1,8 +1,9 @@
 """The durable record of a search: optuna's tables in one SQLite file in the search's folder.
 
-What goes to the disk goes through `store/`, with this one exception: SQLite writes its own file, and makes each of the
-steps below a transaction that a crash leaves whole or undone (rollback journal, synchronous=FULL). `store/` owns the path
-and the lock; a search has one writer.
+What goes to the disk goes through `store/`, and so does this file when it is made: whole, under a private name (half-made
+tables lack an index, and a search would be in them twice). From then on it is the one exception: SQLite writes it itself,
+and each step of ``Study`` is a transaction that a crash leaves whole or undone (rollback journal, synchronous=FULL).
+`store/` owns the path and the lock; a search has one writer.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ import math
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunewright.errors import CorruptError, MachineError
+from tunewright.store.output import writing
 from tunewright.tune.library import STATES, direction, frozen, load_optuna
 from tunewright.types import Space, Trial, Trials, Value
 
@@ -32,26 +33,33 @@ def open_study(path: Path, space: Space, *, higher_is_better: bool) -> Iterator[
     library = load_optuna()
     from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 
-    connect = {"creator": partial(sqlite3.connect, path)}  # a path in an address would have to be escaped
-    storage: optuna.storages.RDBStorage | None = None
     try:
-        storage = library.storages.RDBStorage("sqlite://", engine_kwargs=connect)
-        study = library.create_study(
-            storage=storage,
-            study_name=NAME,
-            direction=direction(higher_is_better),
-            sampler=library.samplers.RandomSampler(0),  # never asked: strategies are
-            load_if_exists=True,
-        )
-        yield Study(study, space, higher_is_better=higher_is_better)
+        if not path.exists():
+            with writing(path) as temporary, _storage(temporary, "PRAGMA journal_mode=MEMORY") as storage:
+                library.create_study(storage=storage, study_name=NAME, direction=direction(higher_is_better))
+        with _storage(path, "PRAGMA synchronous=FULL") as storage:
+            sampler = library.samplers.RandomSampler(0)  # never asked: strategies are
+            study = library.load_study(storage=storage, study_name=NAME, sampler=sampler)
+            yield Study(study, space, higher_is_better=higher_is_better)
     except (SQLAlchemyError, library.exceptions.StorageInternalError) as error:
         cause = error if isinstance(error, SQLAlchemyError) else error.__cause__
         is_damaged = isinstance(cause, DatabaseError) and not isinstance(cause, OperationalError)
         raise _failure(path, str(cause or error), is_damaged=is_damaged) from error
+
+
+@contextmanager
+def _storage(path: Path, pragma: str) -> Iterator[optuna.storages.RDBStorage]:
+    def connect() -> sqlite3.Connection:  # a path in an address would have to be escaped
+        connection = sqlite3.connect(path)
+        connection.execute(pragma)
+        return connection
+
+    storage = load_optuna().storages.RDBStorage("sqlite://", engine_kwargs={"creator": connect})
+    try:
+        yield storage
     finally:
-        if storage is not None:
-            storage.remove_session()
-            storage.engine.dispose()
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 def _failure(path: Path, given: str, *, is_damaged: bool) -> MachineError:
