@@ -37,7 +37,7 @@ from tunewright.seams import Method
 from tunewright.store.artifact import open_artifact
 from tunewright.store.digest import digest_code, digest_json, sha256_file
 from tunewright.store.run import CHECKPOINTS, RECIPE, RESULT, RunFolder, to_finish
-from tunewright.store.runs import withdraw
+from tunewright.store.runs import begun
 from tunewright.train import rows as embedding_rows
 from tunewright.train.batches import read_examples
 from tunewright.train.plan import make_plan
@@ -61,11 +61,15 @@ class Pinned:
 
 @dataclass(frozen=True, slots=True)
 class Watcher:
-    """Who looks on: progress, the choices made for the user, and whether somebody asked to stop."""
+    """Who looks on: progress, the choices made for the user, whether somebody asked to stop, and each evaluation.
+
+    ``measured(number, value)``: the declared metric on the validation rows after the evaluation of this number, from 1.
+    """
 
     tell: Tell = tell_nobody
     say: Callable[[Choice], None] = say_nothing
     asked_to_stop: Callable[[], bool] = lambda: False
+    measured: Callable[[int, float], None] = lambda *_: None
 
 
 def run(
@@ -160,39 +164,30 @@ class Road:
         """The run's folder, locked; named by the recipe's name and the digest of all that goes in."""
         self.command = list(command) or as_command(self.request, out)
         self.data_key = dataset_key(self.recipe.data, self.task, self.inputs)
-        asked = self.recipe.model_dump(mode="json", exclude={"name", "report"})
+        asked = self.recipe.model_dump(mode="json", exclude={"name", "report", "tune"})
         asked["data"] = None  # its content counts, not its path
         identity = digest_json([asked, self.data_key])
         folder = Path(out) if out is not None else runs / f"{run_name(self.request)}-{identity[:8]}"
-        is_new = not folder.exists()
-        parents = [parent for parent in folder.absolute().parents if not parent.exists()]
-        self.folder = RunFolder.open(folder, create=True, identity=identity, command=self.command)
-        try:
-            with self._held(self.folder):
-                yield
-        except (InputError, GateError):
-            if is_new and not (folder / CHECKPOINTS).exists():
-                withdraw(folder, parents)
-            raise
+        with begun(folder, identity, self.command, CHECKPOINTS) as opened:
+            self._enter(opened)
+            yield
 
     @contextmanager
     def reopen(self, folder: RunFolder, command: Sequence[str]) -> Iterator[None]:
         """The folder of an earlier run, locked, with the task that it decided on; what it recorded is taken over."""
         self.command = list(command) or ["tunewright", "evaluate", str(folder.folder)]
-        self.folder = folder
+        self._enter(folder)
         self.task = extensions.load("adapt.task", self.recipe.task.name)(self.recipe.task.config)
-        with self._held(self.folder):
+        with self.folder.lock():
             self.earlier = self.folder.read_json(RESULT) or {}
             loaded = with_recorded(self.request.loaded, self.earlier["config"]["origins"])
             self.request = replace(self.request, loaded=loaded)
             yield
 
-    @contextmanager
-    def _held(self, folder: RunFolder) -> Iterator[None]:
+    def _enter(self, folder: RunFolder) -> None:
+        self.folder = folder
         self.runs = folder.folder.absolute().parent
         self.events = folder.events()
-        with folder.lock():
-            yield
 
     def finished(self, until: Until) -> dict[str, Any] | None:
         """The result of a run that has come this far before, by the same code and with the same report options."""
@@ -273,7 +268,7 @@ class Road:
     def encode(self, dataset: Dataset, base: Base) -> Encoded:
         """Dataset -> Encoded; closes the Ledger."""
         with self._timed("encode"):
-            described = digest_json([self.recipe.task.as_json(), list(dataset.labels)])
+            described = digest_json([self.recipe.task.name, self.recipe.task.config.of_rows(), list(dataset.labels)])
             key = encoding.encoding_key(self.recipe.encode, dataset, base, described)
             standing = self.folder.open_stage("encoded", key)
             if standing is not None:
@@ -342,6 +337,7 @@ class Road:
             checkpoints=checkpoints,
             events=self.events,
             asked_to_stop=self.watcher.asked_to_stop,
+            measured=self.watcher.measured,
             tell=self.watcher.tell,
         )
         fit = Fit(trainable=trainable, plan=plan, config=self.recipe.train, seed=self.recipe.seed)
@@ -459,7 +455,7 @@ class Road:
 
     def _train_key(self, base: Base, encoded: Encoded, plan: Plan) -> str:
         recipe = self.recipe
-        asked = [recipe.train.model_dump(mode="json"), recipe.method.as_json(), recipe.seed]
+        asked = [recipe.train.model_dump(mode="json"), recipe.method.as_json(), recipe.task.as_json(), recipe.seed]
         decided = [[choice.path, choice.value] for choice in plan.choices]
         code = digest_code("tunewright.train", "tunewright.adapt", "tunewright.infer")
         return digest_json([encoded.fingerprint, base.digest, asked, decided, code])

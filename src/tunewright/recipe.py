@@ -28,6 +28,7 @@ from tunewright.evaluate.config import Evaluate
 from tunewright.model.select import Select
 from tunewright.report.config import Report
 from tunewright.train.config import Train
+from tunewright.tune.config import Tune
 from tunewright.types import Choice
 
 RECIPE_SUFFIXES = frozenset({".yaml", ".yml"})
@@ -63,6 +64,7 @@ class Recipe(ComponentConfig):
     train: Train.Config = Option(Train.Config(), "How the model is trained.")
     evaluate: Evaluate.Config = Option(Evaluate.Config(), "How the tuned model is judged.")
     report: Report.Config = Option(Report.Config(), "What the report shows.")
+    tune: Tune.Config = Option(Tune.Config(), "How `tunewright tune` searches; a run does not read it.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,7 @@ def training_part(
             "steps": steps,
             "evaluations": evaluations,
             "best_step": checkpoint.step,
+            "best_value": checkpoint.metric,
             "stopped_because": checkpoint.stopped_because,
             "num_skipped": sum(bool(step["skipped"]) for step in steps),
         },

@@ -24,12 +24,16 @@ from tunewright.types import (
     Floats,
     Generation,
     Objective,
+    Plan,
     Recognition,
     Record,
     Row,
     Sampling,
+    Space,
     Tell,
     Trainable,
+    Trials,
+    Value,
     tell_nobody,
 )
 
@@ -139,6 +143,10 @@ class Task(Protocol):
         """The baselines to compare with."""
         ...
 
+    def search_space(self, plan: Plan) -> Space:
+        """What `tune` varies where the recipe declares no space: options of training and of the task, around the plan's."""
+        ...
+
 
 class RowEncoder(Protocol):
     """Turns prepared rows into examples for one base."""
@@ -231,6 +239,14 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Cancel what is under way and let go of the model."""
+        ...
+
+
+class Strategy(Protocol):
+    """A search strategy (``tune/strategy/*.py``): it keeps nothing, the trials that have ended are all that it knows."""
+
+    def ask(self, space: Space, ended: Trials, seed: int) -> Mapping[str, Value] | None:
+        """The next point of the space; None where none is left. The same trials and seed give the same point."""
         ...
 
 

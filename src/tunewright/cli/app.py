@@ -34,6 +34,12 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
         "tunewright evaluate runs/movie-reviews-1a2b3c4d",
         "tunewright evaluate runs/movie-reviews-1a2b3c4d report.rows=ids",
     ),
+    "tune": (
+        "Search for better options; trials are judged on the validation rows, the winner is written to best.yaml.",
+        "tunewright tune reviews.csv tune.trials=20",
+        "tunewright tune recipe.yaml tune.strategy=gp tune.pruner=halving",
+        "tunewright tune reviews.csv 'tune.space.train.lr={low: 1e-5, high: 1e-3, log: true}'",
+    ),
     "predict": (
         "Classify the rows of a file, or sentences typed on the command line.",
         'tunewright predict runs/movie-reviews-1a2b3c4d "a gripping film" "a waste of two hours"',
@@ -72,7 +78,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
 }
 """Each command with its summary and examples; they stand here so that no command is imported to be listed."""
 
-TAKES_OPTIONS = ("run", "prepare", "train", "evaluate")
+TAKES_OPTIONS = ("run", "prepare", "train", "evaluate", "tune")
 OWN_FLAGS = ("--out", "--json", "--help", "--version")
 
 SUMMARY = "Fine-tune a language model and know that it worked."

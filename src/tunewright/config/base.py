@@ -59,6 +59,13 @@ class ComponentConfig(BaseModel):
     shorthand: ClassVar[str] = ""
     """The option that a bare value fills: with ``shorthand = "name"``, ``model: minilm-l6`` is ``model: {name: minilm-l6}``."""
 
+    only_training: ClassVar[frozenset[str]] = frozenset()
+    """Options of a task that leave its rows and examples as they are: what was prepared is good for all their values."""
+
+    def of_rows(self) -> dict[str, Any]:
+        """The other options: those that prepared and encoded rows depend on."""
+        return self.model_dump(mode="json", exclude=set(self.only_training))
+
     @classmethod
     def spread(cls, given: Any) -> Any:
         """A bare value as a mapping, where the component declares a ``shorthand``; anything else as it came."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, model_validator
+from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
 from tunewright.config.base import ComponentConfig, Option
@@ -134,7 +134,7 @@ def _standing(target: Path, key: str) -> Dataset | None:
 
 
 def _task_identity(task: Task) -> Mapping[str, object]:
-    """The task's class, its code, and its options (a pydantic model in ``config``, where it has one)."""
+    """The task's class, its code, and those of its options (in ``config``, where it has one) that rows depend on."""
     kind = type(task)
     options = getattr(task, "config", None)
     try:
@@ -144,6 +144,6 @@ def _task_identity(task: Task) -> Mapping[str, object]:
     return {
         "class": f"{kind.__module__}.{kind.__qualname__}",
         "code": code,
-        "options": options.model_dump(mode="json") if isinstance(options, BaseModel) else None,
+        "options": options.of_rows() if isinstance(options, ComponentConfig) else None,
         "fields": [[field.name, field.kind, field.required] for field in (*task.fields, *task.stored)],
     }

@@ -16,10 +16,23 @@ from tunewright.report.config import Report
 from tunewright.report.markup import Markup, datum, element, join
 from tunewright.report.node import Node
 from tunewright.report.privacy import Policy
-from tunewright.report.section import confusion, data, discrimination, metrics, record, training, verdict, wrong
+from tunewright.report.section import (
+    confusion,
+    data,
+    discrimination,
+    metrics,
+    record,
+    search,
+    training,
+    verdict,
+    wrong,
+)
 from tunewright.report.wording import large
 
 CONTENTS = (
+    ("winner", "Winner"),
+    ("trials", "Trials"),
+    ("importance", "Importance"),
     ("numbers", "Numbers"),
     ("diagnosis", "Diagnosis"),
     ("training", "Training"),
@@ -53,7 +66,10 @@ def render(result: Mapping[str, object], config: Report.Config | None = None) ->
 
 def _sections(node: Node, policy: Policy) -> list[Markup]:
     return [
-        verdict.verdict(node),
+        search.opening(node) if node["search"] else verdict.verdict(node),
+        search.winner(node),
+        search.trials(node),
+        search.importance(node),
         metrics.metrics(node),
         verdict.diagnosis(node),
         training.training(node),

@@ -124,6 +124,14 @@ class RunFolder:
         """
         return open_artifact(self.stage(name), key) or self._adopt(name, key)
 
+    def drop(self, *names: str) -> None:
+        """Take stages, or the checkpoints, away for good; what is not there is passed over. Raises MachineError."""
+        durable.remove_orphans(self.folder)  # of a dropping that was killed
+        with durable.reported(self.folder):
+            for path in (self.folder / safe_name(name) for name in names):
+                if path.is_dir():
+                    durable.remove_atomically(path)
+
     def checkpoints(self, *, keep_last: int = 1) -> CheckpointStore:
         """The commits of this run's training."""
         return CheckpointStore(self.folder / CHECKPOINTS, identity=self.identity, keep_last=keep_last)

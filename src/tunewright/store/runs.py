@@ -7,11 +7,12 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tunewright.errors import CorruptError, InputError, nearest
+from tunewright.errors import CorruptError, GateError, InputError, nearest
 from tunewright.store import durable
 from tunewright.store.checkpoints import LOG, CheckpointStore
 from tunewright.store.document import finite_or_none
@@ -135,6 +136,25 @@ def withdraw(folder: Path, parents: Sequence[Path]) -> None:
         for parent in parents:
             if parent.is_dir() and not any(parent.iterdir()):
                 durable.remove_tree(parent)
+
+
+@contextmanager
+def begun(folder: Path, identity: str, command: Sequence[str], kept: str) -> Iterator[RunFolder]:
+    """The run in ``folder``, made if it is not there, and locked for the length of a ``with`` block.
+
+    One that is new is taken back where a mistake or a gate ends the block before the folder holds anything called
+    ``kept``. Raises what ``RunFolder.open`` and its lock raise.
+    """
+    is_new = not folder.exists()
+    parents = [parent for parent in folder.absolute().parents if not parent.exists()]
+    opened = RunFolder.open(folder, create=True, identity=identity, command=command)
+    try:
+        with opened.lock():
+            yield opened
+    except (InputError, GateError):
+        if is_new and not (folder / kept).exists():
+            withdraw(folder, parents)
+        raise
 
 
 def find_run(parent: Path, run_id: str) -> Path:

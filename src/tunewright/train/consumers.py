@@ -196,6 +196,20 @@ class Events(Consumer):
         return NOTHING
 
 
+class Measured(Consumer):
+    """Passes each evaluation on by its number; one that is repeated after a resume keeps its number."""
+
+    def __init__(self, told: Callable[[int, float], None], every: int) -> None:
+        """``every`` in updates, as the evaluations are asked for."""
+        self.told = told
+        self.every = every
+
+    def evaluated(self, evaluation: Evaluation) -> Collection[Directive]:
+        """The number, from 1, and the declared metric."""
+        self.told(math.ceil(evaluation.step / self.every), evaluation.value)
+        return NOTHING
+
+
 class Progress(Consumer):
     """Tells how far the run is, with loss and rate; the command line draws it."""
 

@@ -55,6 +55,7 @@ from tunewright.types.report import (
     Verdict,
     WorstRow,
 )
+from tunewright.types.search import Range, Space, Trial, Trials, Value
 from tunewright.types.training import (
     Checkpoint,
     Directive,
@@ -98,6 +99,7 @@ __all__ = [
     "Outcome",
     "Phase",
     "Plan",
+    "Range",
     "Recognition",
     "Record",
     "Report",
@@ -105,11 +107,15 @@ __all__ = [
     "Row",
     "Sampling",
     "SourceFile",
+    "Space",
     "Step",
     "Stream",
     "Tell",
     "Text",
     "Trainable",
+    "Trial",
+    "Trials",
+    "Value",
     "Verdict",
     "WorstRow",
     "read_arrow",

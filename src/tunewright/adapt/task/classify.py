@@ -35,8 +35,11 @@ from tunewright.types import (
     Label,
     Labels,
     Objective,
+    Plan,
+    Range,
     Recognition,
     Row,
+    Space,
 )
 
 if TYPE_CHECKING:
@@ -51,6 +54,8 @@ class Classify:
 
     class Config(ComponentConfig):
         """Options of text classification."""
+
+        only_training = frozenset({"pooling", "activation", "dropout", "label_smoothing", "class_weights"})
 
         output: Literal["auto", "softmax", "sigmoid"] = Option(
             "auto",
@@ -280,6 +285,17 @@ class Classify:
     def baselines(self) -> Sequence[str]:
         """Trivial and classical references, and the untouched base."""
         return ("majority", "tfidf_lr", "nb_svm", "untouched_base")
+
+    def search_space(self, plan: Plan) -> Space:
+        """Rate and length around the plan's, the size of a batch, weight decay, and the dropout of the head."""
+        lr, epochs = float(plan["train.lr"]), int(plan["train.epochs"])
+        return {
+            "train.lr": Range(low=lr / 10, high=lr * 10, log=True),
+            "train.epochs": Range(low=max(1, epochs // 2), high=2 * epochs, whole=True),
+            "train.batch_size": (8, 16, 32, 64),
+            "train.optimizer.weight_decay": Range(low=1e-4, high=0.3, log=True),
+            "task.dropout": Range(low=0.0, high=0.5),
+        }
 
     # -- inner
 

@@ -152,4 +152,5 @@ def repeat(result: Node) -> Markup:
         )
     )
     first = join((paragraph("It was made by:"), command(made)))
-    return section("repeat", "Repeat this run", again if name else None, first if made else None)
+    is_run = bool(name) and not result["search"]  # a search is issued again: what it has is taken as it is
+    return section("repeat", "Repeat this run", again if is_run else None, first if made else None)
