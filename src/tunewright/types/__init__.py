@@ -31,6 +31,7 @@ from tunewright.types.data import (
     read_arrow,
 )
 from tunewright.types.generation import Generation, Sampling
+from tunewright.types.maintain import Decision, Drift, Reading, Window
 from tunewright.types.model import (
     Base,
     Batch,
@@ -66,8 +67,10 @@ __all__ = [
     "ColumnProfile",
     "Comparison",
     "Dataset",
+    "Decision",
     "Diagnosis",
     "Directive",
+    "Drift",
     "Encoded",
     "Facts",
     "Field",
@@ -85,6 +88,7 @@ __all__ = [
     "Outcome",
     "Phase",
     "Plan",
+    "Reading",
     "Recognition",
     "Record",
     "Report",
@@ -97,6 +101,7 @@ __all__ = [
     "Text",
     "Trainable",
     "Verdict",
+    "Window",
     "WorstRow",
     "read_arrow",
     "tell_nobody",
