@@ -180,9 +180,9 @@ class Registry:
             ):
                 return self._as_version(row)
             number = self._next_number(name)
-            row = (name, number, candidate.digest, verdict, *candidate.described, str(run), now_utc(), note)
+            made = (name, number, candidate.digest, verdict, *candidate.described, str(run), now_utc(), note)
             with self._database.change() as change:
-                change.execute("INSERT INTO version VALUES (?, ?, 'adding', ?, ?, ?, ?, ?, ?, ?)", row)
+                change.execute("INSERT INTO version VALUES (?, ?, 'adding', ?, ?, ?, ?, ?, ?, ?)", made)
             try:
                 copy_candidate(candidate, self._place(name, number))
             except BaseException:
