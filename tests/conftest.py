@@ -89,7 +89,8 @@ def start_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartPro
     def start(
         *command: str | int | Path, environment: Mapping[str, str] = {}, folder: Path | None = None
     ) -> subprocess.Popen[str]:
-        watched = {"PYTHONPATH": str(AUDIT), audit_hook.LOG: str(log), "PYTHONUTF8": "1"}
+        path = os.pathsep.join([str(AUDIT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        watched = {"PYTHONPATH": path, audit_hook.LOG: str(log), "PYTHONUTF8": "1"}
         process: subprocess.Popen[str] = audit_hook.start(
             subprocess.Popen,
             [str(word) for word in command],
