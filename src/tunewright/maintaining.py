@@ -52,6 +52,9 @@ def watch(
     Requests are cleaned, and each text counts once, as for training. Returns the Drift as plain data, with the counts of
     the requests. Raises InputError.
     """
+    if not 0 < level < 0.5:
+        allowed = "above 0 and under 0.5, such as 0.01 for one window in 100"
+        raise InputError("this is no level of false alarms", where="level", given=level, allowed=allowed)
     if registry is None:
         folder = locate_run(run)
     else:

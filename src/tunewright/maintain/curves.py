@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,4 +17,4 @@ def curve_shift(now: Floats, before: Floats) -> tuple[float, float]:
     from scipy.stats import ks_2samp
 
     found = ks_2samp(now, before, method="asymp")
-    return float(found.statistic), float(found.pvalue)
+    return float(found.statistic), max(float(found.pvalue), sys.float_info.min)

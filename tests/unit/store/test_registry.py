@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import sys
 import threading
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -161,7 +162,10 @@ def test_weights_that_were_not_judged_are_refused(tmp_path: Path) -> None:
     run.commit_stage("model", "a", lambda draft: draft.write_bytes("model.safetensors", b"other"))
     run.commit_stage("data", "a", lambda draft: draft.write_bytes("rows", b"rows"))
     run.write_document("result.json", {"verdict": {"outcome": "better"}, "hashes": {"weights": "0" * 64}})
-    with Registry(tmp_path / "registry", create=True) as shelf, pytest.raises(CorruptError, match="not those that were judged"):
+    with (
+        Registry(tmp_path / "registry", create=True) as shelf,
+        pytest.raises(CorruptError, match="not those that were judged"),
+    ):
         shelf.add("reviews", run.folder)
 
 
@@ -259,7 +263,7 @@ def test_processes_that_promote_at_once_leave_one_line_of_history(shelf: Registr
         assert (out, process.returncode) == ("ready\n", 0), err
     assert live(shelf) in (2, 3)
     moves = [number for action, number in actions(shelf) if action == "promote"]
-    assert all(before != after for before, after in zip(moves, moves[1:], strict=False))
+    assert all(before != after for before, after in pairwise(moves))
     back = [live(shelf), *(shelf.rollback("reviews").number for _ in range(len(moves) - 1))]
     assert back == moves[::-1]
 
