@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -94,7 +95,7 @@ def read_candidate(folder: Path) -> Candidate:
     with durable.reported(folder):
         documents = {name: (folder / name).read_bytes() for name in DOCUMENTS if (folder / name).is_file()}
     digests = {name: artifact.digest for name, artifact in artifacts.items()}
-    whole = digest_json([digests, {name: content.decode() for name, content in documents.items()}])
+    whole = digest_json([digests, {name: sha256(content).hexdigest() for name, content in documents.items()}])
     return Candidate(folder, artifacts, documents, whole, result)
 
 

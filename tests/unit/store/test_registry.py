@@ -15,7 +15,7 @@ import pytest
 
 from tunewright.errors import CorruptError, GateError, InputError, MachineError
 from tunewright.store.artifact import Draft
-from tunewright.store.follow import Follower
+from tunewright.store.follow import Follower, Live
 from tunewright.store.registry import Registry
 from tunewright.store.run import RunFolder, is_run
 from tunewright.store.version import verify
@@ -150,6 +150,9 @@ def test_damaged_files_are_refused(shelf: Registry, tmp_path: Path) -> None:
     (run / "model" / "weights.bin").write_bytes(b"x" * 300)
     with pytest.raises(CorruptError):
         shelf.add("reviews", run)
+    (shelf.version("reviews", 3).folder / "recipe.yaml").write_bytes(b"\xff")
+    with pytest.raises(CorruptError, match="damaged"):
+        shelf.promote("reviews", 3)
     folder = shelf.version("reviews", 2).folder
     (folder / "result.json").write_bytes(b'{"hashes": {}}')
     with pytest.raises(CorruptError, match="damaged"):
@@ -293,7 +296,12 @@ def test_a_follower_does_not_read_what_has_not_changed(
     follower = Follower(tmp_path / "registry", "reviews")
     looks: list[int] = []
     look = follower._look
-    monkeypatch.setattr(follower, "_look", lambda: (looks.append(1), look())[1])
+
+    def counted() -> Live:
+        looks.append(1)
+        return look()
+
+    monkeypatch.setattr(follower, "_look", counted)
     threads = [threading.Thread(target=lambda: [follower() for _ in range(50)]) for _ in range(4)]
     for thread in threads:
         thread.start()
