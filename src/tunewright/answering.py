@@ -114,19 +114,24 @@ def text_column(folder: Path, columns: Sequence[str], file: str) -> str:
 
 
 def _answer(tuned: Tuned, texts: Sequence[str | None], tell: Tell) -> list[Prediction]:
-    texts = _cleaned(texts, tuned.card.get("clean", []))
+    texts = clean_texts(texts, tuned.card.get("clean", []))
     usable = [index for index, text in enumerate(texts) if text is not None and text.strip()]
     predictions: list[Prediction] = [{"label": None, "confidence": None} for _ in texts]
     if usable:
-        encoded = tuned.tokenizer([texts[index] for index in usable], truncation=True, max_length=tuned.max_length)
-        logits = predict_logits(tuned.module, encoded["input_ids"], tell=tell, label="answering")
-        answer = apply_thresholds(tuned.task.decode(logits), tuned.thresholds)
+        answer = classify(tuned, [str(texts[index]) for index in usable], tell)
         for index, prediction in zip(usable, _predictions(answer), strict=True):
             predictions[index] = prediction
     return predictions
 
 
-def _cleaned(texts: Sequence[str | None], cleaners: Sequence[Any]) -> list[str | None]:
+def classify(tuned: Tuned, texts: Sequence[str], tell: Tell = tell_nobody) -> Classified:
+    """What a tuned model says about clean texts with content, as it is served: in fp32, with its own thresholds."""
+    encoded = tuned.tokenizer(list(texts), truncation=True, max_length=tuned.max_length)
+    logits = predict_logits(tuned.module, encoded["input_ids"], tell=tell, label="answering")
+    return apply_thresholds(tuned.task.decode(logits), tuned.thresholds)
+
+
+def clean_texts(texts: Iterable[str | None], cleaners: Sequence[Any]) -> list[str | None]:
     """The texts as prepare would have cleaned them before training; None for one that it would have rejected."""
     chain = build_chain(cleaners)
     cleaned: list[str | None] = []

@@ -25,6 +25,7 @@ from tunewright.types import (
     Generation,
     Objective,
     Plan,
+    Reading,
     Recognition,
     Record,
     Row,
@@ -34,6 +35,7 @@ from tunewright.types import (
     Trainable,
     Trials,
     Value,
+    Window,
     tell_nobody,
 )
 
@@ -263,4 +265,16 @@ class Baseline(Protocol):
 
     def predict(self, texts: Sequence[str], encoder: Encoder | None) -> Classified:
         """Answer for other rows, with the same label names as the gold answers it was fitted on."""
+        ...
+
+
+class Signal(Protocol):
+    """A sign of drift (``maintain/signal/*.py``): a distance between requests and what the model was tuned on."""
+
+    def score(self, window: Window, reference: Window, level: float, seed: int) -> Reading | None:
+        """The distance, with the probability of one as large if nothing had changed; None where the signal does not apply.
+
+        That p-value is honest at any size of the window: it is at most ``level`` in at most that share of windows of the
+        reference's own kind. ``level`` also says how fine the p-value has to be.
+        """
         ...

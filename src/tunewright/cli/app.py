@@ -60,6 +60,17 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
         "Run a run again from its own recipe, plan and data, and compare every weight.",
         "tunewright replay runs/movie-reviews-1a2b3c4d",
     ),
+    "registry": ("Keep tuned models under a name: versions, which one is live, rollback.", "tunewright registry list"),
+    "watch": (
+        "Compare requests with the data that a model was tuned on; exit code 3 is an alarm.",
+        "tunewright watch runs/movie-reviews-1a2b3c4d requests.jsonl",
+        "tunewright watch reviews requests.jsonl --registry registry",
+    ),
+    "retrain": (
+        "Tune anew with more rows; the live model is replaced only if it is beaten on rows that neither has seen.",
+        "tunewright retrain reviews new-reviews.csv",
+        "tunewright retrain reviews new-reviews.csv --registry registry --json",
+    ),
     "init": (
         "Write a recipe for a data file: every option, with where its value comes from.",
         "tunewright init reviews.csv",
@@ -103,7 +114,7 @@ def make_app() -> App:
         suppress_keyboard_interrupt=False,  # `start` says what to type to go on
     )
     for name, (summary, *examples) in COMMANDS.items():
-        target = "app" if name in ("runs", "assets") else name
+        target = "app" if name in ("runs", "assets", "registry") else name
         shown = "\n".join(["Examples:", *(f"  {example}" for example in examples)])
         options = {} if target == "app" else {"help_epilogue": shown}
         app.command(f"tunewright.cli.{name}:{target}", name=name, help=summary, **options)

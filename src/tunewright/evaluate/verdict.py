@@ -59,6 +59,15 @@ def is_lost(comparison: Comparison) -> bool:
     return comparison.p < LEVEL and _gain(comparison) < 0
 
 
+def judge_pair(comparison: Comparison, rows: str) -> tuple[Literal["better", "worse", "no evidence"], str]:
+    """The outcome against one opponent alone, by the same test at 0.05, and the sentence; ``rows`` names the judged rows."""
+    outcome: Literal["better", "worse", "no evidence"] = "no evidence"
+    if is_won(comparison) or is_lost(comparison):
+        outcome = "better" if is_won(comparison) else "worse"
+    sentence = _sentence(outcome, [comparison], comparison.num_rows, rows)
+    return outcome, sentence + (_why_open([comparison], True, []) if outcome == "no evidence" else "") + "."
+
+
 def title_of(system: str) -> str:
     """How a system is called in a sentence."""
     if system in SYSTEM_TITLES:

@@ -32,6 +32,7 @@ from tunewright.types.data import (
     read_arrow,
 )
 from tunewright.types.generation import Generation, Sampling
+from tunewright.types.maintain import Decision, Drift, Reading, Window
 from tunewright.types.model import (
     Adapter,
     Base,
@@ -79,8 +80,10 @@ __all__ = [
     "ColumnProfile",
     "Comparison",
     "Dataset",
+    "Decision",
     "Diagnosis",
     "Directive",
+    "Drift",
     "Encoded",
     "Example",
     "Facts",
@@ -100,6 +103,7 @@ __all__ = [
     "Phase",
     "Plan",
     "Range",
+    "Reading",
     "Recognition",
     "Record",
     "Report",
@@ -117,6 +121,7 @@ __all__ = [
     "Trials",
     "Value",
     "Verdict",
+    "Window",
     "WorstRow",
     "read_arrow",
     "tell_nobody",
