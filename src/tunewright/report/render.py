@@ -16,7 +16,18 @@ from tunewright.report.config import Report
 from tunewright.report.markup import Markup, datum, element, join
 from tunewright.report.node import Node
 from tunewright.report.privacy import Policy
-from tunewright.report.section import confusion, data, discrimination, metrics, record, training, verdict, wrong
+from tunewright.report.section import (
+    confusion,
+    data,
+    dialogues,
+    discrimination,
+    metrics,
+    record,
+    training,
+    verdict,
+    wrong,
+    xray,
+)
 from tunewright.report.wording import large
 
 CONTENTS = (
@@ -26,6 +37,9 @@ CONTENTS = (
     ("curves", "Score curves"),
     ("confusion", "Confusion"),
     ("errors", "Worst errors"),
+    ("predicted", "Prediction and length"),
+    ("dialogues", "Dialogues"),
+    ("supervision", "Supervision"),
     ("data", "Data"),
     ("choices", "Choices"),
     ("config", "Configuration"),
@@ -60,6 +74,9 @@ def _sections(node: Node, policy: Policy) -> list[Markup]:
         discrimination.discrimination(node),
         confusion.confusion(node),
         wrong.wrong(node, policy),
+        dialogues.predicted(node),
+        dialogues.dialogues(node, policy),
+        xray.xray(node, policy),
         data.data(node, policy),
         record.choices(node),
         record.configuration(node),
