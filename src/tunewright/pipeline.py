@@ -425,6 +425,8 @@ class Road:
             "peak_memory_bytes": result.peak_memory_bytes(),
             "next_commands": self._next_commands() if report else [to_finish(self.command)],
         }
+        if encoded.xray is not None:
+            content["xray"] = Shown(self.recipe.report).select_xray(encoded.xray)
         if plan is not None and checkpoint is not None:
             content |= result.training_part(plan, checkpoint, self.events.read(), self._followed())
             content["hashes"]["weights"] = sha256_file(checkpoint.folder / "model.safetensors")

@@ -91,6 +91,7 @@ def verdict_part(report: Report, dataset: Dataset, shown: Shown, task: Any) -> d
         "diagnosis": asdict(report.diagnosis),
         "figures": dict(report.figures),
         "errors": shown.select_errors(_errors(report, dataset, task)),
+        **({"dialogues": shown.select_dialogues(_dialogues(report, dataset))} if report.answered else {}),
     }
 
 
@@ -162,6 +163,16 @@ def _errors(report: Report, dataset: Dataset, task: Any) -> list[dict[str, objec
             "confidence": worst.confidence,
         }
         for worst, (id_, file, line, text) in zip(report.worst, places, strict=True)
+    ]
+
+
+def _dialogues(report: Report, dataset: Dataset) -> list[dict[str, object]]:
+    """The answered test dialogues with their origin."""
+    rows = dataset.table("test").take([row.index for row in report.answered])
+    places = zip(rows["id"].to_pylist(), rows["file"].to_pylist(), rows["line"].to_pylist(), strict=True)
+    return [
+        {"id": id_, "origin": f"{file}:{line}", **asdict(row)}
+        for row, (id_, file, line) in zip(report.answered, places, strict=True)
     ]
 
 

@@ -59,7 +59,8 @@ def test_a_run_ends_with_a_verdict_and_an_x_ray(tuned: dict[str, Any]) -> None:
     roles = {each["role"]: each for each in tuned["xray"]["roles"]}
     assert roles["assistant"]["supervised"] > 0 == roles["user"]["supervised"]
     assert tuned["xray"]["unsupervised_ends"] == 0
-    assert tuned["curves"]["validation"][-1]["nll_per_token"] < tuned["curves"]["validation"][0]["nll_per_token"] * 1.5
+    assert tuned["curves"]["evaluations"][-1]["metric"] == "nll_per_token"
+    assert tuned["curves"]["evaluations"][-1]["value"] < tuned["curves"]["evaluations"][0]["value"]
     page = Path(tuned["report"]).read_text(encoding="utf-8")
     assert "再说一遍" in page
 
@@ -77,8 +78,9 @@ def test_the_tuned_model_is_a_stock_one_that_talks(tuned: dict[str, Any]) -> Non
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder = Path(tuned["run"]) / "model"
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model, loading = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True, dtype=torch.float32)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    loaded: Any = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True, dtype=torch.float32)
+    model, loading = loaded
     assert not loading["missing_keys"]
     asked = [{"role": "user", "content": "What colour is car 3?"}]
     ids = tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_tensors="pt", return_dict=True)
@@ -99,12 +101,12 @@ def test_an_adapter_is_tuned_folded_and_kept(tmp_path: Path, tiny_llama_folder: 
         train=QUICK, until="train",
     )  # fmt: skip
     run = Path(found["run"])
-    base = AutoModelForCausalLM.from_pretrained(tiny_llama_folder, dtype=torch.float32)
-    adapted = PeftModel.from_pretrained(base, run / "adapter").eval()
-    folded = AutoModelForCausalLM.from_pretrained(run / "model", dtype=torch.float32).eval()
+    base: Any = AutoModelForCausalLM.from_pretrained(tiny_llama_folder, dtype=torch.float32)
+    adapted: Any = PeftModel.from_pretrained(base, run / "adapter")
+    folded: Any = AutoModelForCausalLM.from_pretrained(run / "model", dtype=torch.float32)
     ids = torch.tensor([[5, 9, 17, 4]])
     with torch.no_grad():
-        assert torch.allclose(adapted(ids).logits, folded(ids).logits, atol=1e-4)
+        assert torch.allclose(adapted.eval()(ids).logits, folded.eval()(ids).logits, atol=1e-4)
 
 
 def test_answers_that_do_not_fit_stop_the_run_unless_it_is_allowed(tmp_path: Path, tiny_llama_folder: Path) -> None:

@@ -152,6 +152,9 @@ def show_summary(result: Mapping[str, Any]) -> None:
         console.print(table)
         if any(line.required for line in shown.lines):
             console.print(Text(f"* decides the verdict. Judged on {shown.judged}.", style="dim"))
+    for check in shown.checks:
+        word, colour = ("passed", "green") if check.passed else ("failed", "red")
+        console.print(Text.assemble((f"{word}  ", colour), f"{check.name}: {check.value}"), soft_wrap=True)
     if shown.cause:
         console.print(
             Text.assemble("\n", "Diagnosis: ", (shown.cause, "bold"), *(f"\n  - {each}" for each in shown.evidence)),

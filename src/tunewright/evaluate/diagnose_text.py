@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tunewright.evaluate.checks import show_check
+from tunewright.evaluate.checks import FEWEST_ANSWERS, TITLES, show_check
 from tunewright.evaluate.diagnose import Curves
 from tunewright.types import Cause, Check, Diagnosis
 
@@ -35,6 +35,7 @@ class TextSymptoms:
     difference: float = 0.0
     smallest_detectable: float = 0.0
     max_new_tokens: int = 256
+    generated_rows: int = 200
     cut_references: float = 0.0
     curves: Curves = field(default_factory=Curves)
 
@@ -47,7 +48,9 @@ def diagnose_text(symptoms: TextSymptoms, command: str, run: str = "RUN") -> Dia
         ("forgot too much", _forgot, "method=lora"),
         ("under-fit", _under_fit, f"train.epochs={_more(symptoms)}"),
         ("over-fit", _over_fit, _epochs(symptoms)),
+        ("too few rows", _too_few_answers, "evaluate.generated_rows=200"),
         ("too few rows", _too_few_rows, "data.path=FILE_WITH_MORE_ROWS"),
+        ("under-fit", _no_gain, f"train.epochs={_more(symptoms)}"),
     )
     for cause, look, override in causes:
         if evidence := look(symptoms):
@@ -113,6 +116,23 @@ def _over_fit(symptoms: TextSymptoms) -> list[str]:
     if known is not None and tuned is not None and tuned - known >= LARGE_GAP:
         evidence.append(f"training tokens cost {known:.3f} nats at the end, validation tokens {tuned:.3f}")
     return evidence if symptoms.outcome != "better" and (rise >= RISE or symptoms.num_train >= FEW_DIALOGUES) else []
+
+
+def _too_few_answers(symptoms: TextSymptoms) -> list[str]:
+    if symptoms.generated_rows >= FEWEST_ANSWERS:
+        return []
+    return [f"only {show_check(check)} answers were generated" for check in _failed(symptoms, "answers")]
+
+
+def _no_gain(symptoms: TextSymptoms) -> list[str]:
+    if symptoms.outcome == "better":
+        return []
+    failed = [
+        f"what it generates fails {TITLES[check.name]}: {show_check(check)}, {check.limit} is needed"
+        for check in symptoms.checks
+        if not check.passed
+    ]
+    return failed or ["it does not predict the answers better than every opponent that decides"]
 
 
 def _too_few_rows(symptoms: TextSymptoms) -> list[str]:

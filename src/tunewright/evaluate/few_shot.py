@@ -17,9 +17,10 @@ def choose_examples(prompts: Sequence[str], num_tokens: Sequence[int], count: in
     rows = sorted(row for row in first.values() if num_tokens[row] <= max_tokens // count)
     if len(rows) < count:
         rows = sorted(sorted(first.values(), key=lambda row: (num_tokens[row], row))[:count])
-    spread = [rows[(2 * place + 1) * len(rows) // (2 * count)] for place in range(min(count, len(rows)))]
+    number = min(count, len(rows))
+    spread = [rows[(2 * place + 1) * len(rows) // (2 * number)] for place in range(number)]
     chosen: list[int] = []
-    for row in dict.fromkeys(spread):
+    for row in spread:
         if sum(num_tokens[other] for other in chosen) + num_tokens[row] <= max_tokens:
             chosen.append(row)
     return tuple(chosen)

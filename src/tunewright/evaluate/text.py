@@ -271,6 +271,7 @@ def _symptoms(
         difference=hardest.difference if hardest else 0.0,
         smallest_detectable=hardest.smallest_detectable if hardest else 0.0,
         max_new_tokens=config.max_new_tokens,
+        generated_rows=config.generated_rows,
         cut_references=float((gold.num_tokens >= config.max_new_tokens).mean()),
         curves=curves,
     )
