@@ -92,6 +92,7 @@ def test_the_tuned_model_is_a_stock_one_that_talks(tuned: dict[str, Any]) -> Non
         talk.close()
 
 
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")  # peft's own
 def test_an_adapter_is_tuned_folded_and_kept(tmp_path: Path, tiny_llama_folder: Path) -> None:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
