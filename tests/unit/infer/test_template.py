@@ -96,7 +96,8 @@ def test_what_is_supervised_goes_on_from_the_prompt(folder: Path) -> None:
         ),
         pytest.param(
             "{{ bos_token }}{% for m in messages if m.role != 'system' %}{% if m.role == 'user' %}"
-            "{{ '[INST] ' + ('<<' + messages[0].content + '>> ' if loop.first and messages[0].role == 'system' else '') + m.content + ' [/INST]' }}"
+            "{{ '[INST] ' + ('<<' + messages[0].content + '>> ' if loop.first and messages[0].role == 'system' else '') }}"
+            "{{ m.content + ' [/INST]' }}"
             "{% else %}{{ ' ' + m.content + ' ' + eos_token + bos_token }}{% endif %}{% endfor %}",
             [" assistant </s>", " 再见！\n\nuser\n </s>"],
             id="puts the system into the first question and has no prompt of its own",
@@ -104,7 +105,8 @@ def test_what_is_supervised_goes_on_from_the_prompt(folder: Path) -> None:
         pytest.param(
             "{{ 'You help.\n' if messages[0].role != 'system' }}{% for m in messages %}{{ '<' + m.role + '>' }}"
             "{% if m.role == 'assistant' and loop.last %}{{ '<think>\n</think>\n' }}{% endif %}"
-            "{{ m.content.split('</think>')[-1].lstrip('\n') + eos_token }}{% endfor %}{{ '<assistant>' if add_generation_prompt }}",
+            "{{ m.content.split('</think>')[-1].lstrip('\n') + eos_token }}{% endfor %}"
+            "{{ '<assistant>' if add_generation_prompt }}",
             ["assistant</s>", "<think>\n</think>\n再见！\n\nuser\n</s>"],
             id="writes an empty thought before the last answer",
         ),
@@ -173,7 +175,10 @@ def test_an_answer_without_text_ends_its_turn_all_the_same(folder: Path) -> None
     [
         ("{% for m in messages if m.role != 'system' %}{{ m.content + eos_token }}{% endfor %}", "turn 1 (system)"),
         ("{% for m in messages %}{{ m.content | upper }}{% endfor %}{{ messages | length }}", "turn 1 (system)"),
-        ("{{ messages[0].content }}{% for m in messages %}{{ m.content }}{{ messages | length }}{% endfor %}", "turn 1 (system)"),
+        (
+            "{{ messages[0].content }}{% for m in messages %}{{ m.content }}{{ messages | length }}{% endfor %}",
+            "turn 1 (system)",
+        ),
     ],
     ids=["left out", "rewritten", "printed twice"],
 )
@@ -214,7 +219,10 @@ def test_without_end_of_text_no_turn_ends(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("tokens", "beginning"),
-    [(("<|im_start|>", "<|im_end|>"), "<|im_start|>system\nBe"), (("<start_of_turn>", "<end_of_turn>"), "<start_of_turn>user\nBe")],
+    [
+        (("<|im_start|>", "<|im_end|>"), "<|im_start|>system\nBe"),
+        (("<start_of_turn>", "<end_of_turn>"), "<start_of_turn>user\nBe"),
+    ],
 )
 def test_a_base_with_tokens_for_turns_uses_them(folder: Path, tokens: tuple[str, str], beginning: str) -> None:
     tokenizer = tokenizer_of(folder, *tokens)
