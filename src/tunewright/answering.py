@@ -18,6 +18,7 @@ from tunewright.data.profile import column_value, flatten
 from tunewright.data.rows import read_rows
 from tunewright.errors import InputError, nearest
 from tunewright.evaluate.threshold import apply_thresholds
+from tunewright.infer.load import tokenize
 from tunewright.infer.predict import predict_logits
 from tunewright.store.output import writing
 from tunewright.store.run import is_run
@@ -118,8 +119,8 @@ def _answer(tuned: Tuned, texts: Sequence[str | None], tell: Tell) -> list[Predi
     usable = [index for index, text in enumerate(texts) if text is not None and text.strip()]
     predictions: list[Prediction] = [{"label": None, "confidence": None} for _ in texts]
     if usable:
-        encoded = tuned.tokenizer([texts[index] for index in usable], truncation=True, max_length=tuned.max_length)
-        logits = predict_logits(tuned.module, encoded["input_ids"], tell=tell, label="answering")
+        ids = tokenize(tuned.tokenizer, [str(texts[index]) for index in usable], tuned.max_length)
+        logits = predict_logits(tuned.module, ids, tell=tell, label="answering")
         answer = apply_thresholds(tuned.task.decode(logits), tuned.thresholds)
         for index, prediction in zip(usable, _predictions(answer), strict=True):
             predictions[index] = prediction

@@ -11,6 +11,7 @@ from tunewright.report.privacy import Policy
 from tunewright.report.svg import Axis, axis, bar, figure, plot, strip
 from tunewright.report.wording import large, percent, size, whole
 from tunewright.types import SPLITS
+from tunewright.words import counted
 
 OUTCOMES = (
     ("used", "used whole"),
@@ -18,7 +19,6 @@ OUTCOMES = (
     ("duplicate", "duplicate, left out"),
     ("rejected", "rejected"),
 )
-from tunewright.words import counted
 
 NUM_LABELS = 12
 NUM_ORIGINS = 5
