@@ -18,6 +18,7 @@ from tunewright.data.profile import column_value, flatten
 from tunewright.data.rows import read_rows
 from tunewright.errors import InputError, nearest
 from tunewright.evaluate.threshold import apply_thresholds
+from tunewright.infer.load import tokenize
 from tunewright.infer.predict import predict_logits
 from tunewright.store.output import writing
 from tunewright.store.run import is_run

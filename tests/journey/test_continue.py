@@ -62,9 +62,9 @@ def test_an_interrupted_run_says_the_command_that_goes_on(
     assert typed[:3] == ["tunewright", "run", str(reviews)]
     assert typed[-2:] == ["--out", str(out)]
     assert "train.epochs=10" in typed  # an override beats an argument
-    for look in (lambda: tunewright.replay(out), lambda: judge_again(out)):
+    for look in (tunewright.replay, judge_again):
         with pytest.raises(InputError) as refused:
-            look()
+            look(out)
         assert refused.value.hint == stopped.value.hint
     assert run_words(typed[1:]).code == 0
     assert [run.state for run in list_runs(out.parent)] == []  # ids have no spaces, but the run is there
@@ -120,7 +120,12 @@ def test_the_input_is_opened_and_hashed_once(
 ) -> None:
     hashed: list[Path] = []
     real = files.fingerprint
-    monkeypatch.setattr(files, "fingerprint", lambda path: (hashed.append(path), real(path))[1])
+
+    def noted(path: Path) -> files.Fingerprint:
+        hashed.append(path)
+        return real(path)
+
+    monkeypatch.setattr(files, "fingerprint", noted)
     tunewright.run(reviews, out=tmp_path / "run", until="prepare", overrides=[f"model={tiny_bert_folder}"])
     assert hashed == [reviews, reviews]  # once to look, once to see that it stayed as it was
 

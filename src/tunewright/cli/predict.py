@@ -55,7 +55,7 @@ def predict(
             print_json(written)
         else:
             screen.note(
-                f"{counted(written['rows'], 'row')} answered ({written['unanswered']:,} without text): {written['out']}"
+                f"{counted(int(str(written['rows'])), 'row')} answered ({written['unanswered']:,} without text): {written['out']}"
             )
         return
     if json:
