@@ -127,8 +127,8 @@ def _answer(tuned: Tuned, texts: Sequence[str | None], tell: Tell) -> list[Predi
 
 def classify(tuned: Tuned, texts: Sequence[str], tell: Tell = tell_nobody) -> Classified:
     """What a tuned model says about clean texts with content, as it is served: in fp32, with its own thresholds."""
-    encoded = tuned.tokenizer(list(texts), truncation=True, max_length=tuned.max_length)
-    logits = predict_logits(tuned.module, encoded["input_ids"], tell=tell, label="answering")
+    ids = tokenize(tuned.tokenizer, texts, tuned.max_length)
+    logits = predict_logits(tuned.module, ids, tell=tell, label="answering")
     return apply_thresholds(tuned.task.decode(logits), tuned.thresholds)
 
 

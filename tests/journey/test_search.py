@@ -15,7 +15,10 @@ from tunewright.errors import GateError, InputError, Interrupted
 from tunewright.pipeline import Watcher
 
 SPACE = {"train.lr": {"low": 1e-4, "high": 1e-2, "log": True}, "train.batch_size": [8, 16]}
-QUICK: dict[str, Any] = {"train": {"epochs": 2, "dtype": "fp32", "threads": 1}}
+QUICK: dict[str, Any] = {
+    "train": {"epochs": 2, "dtype": "fp32", "threads": 1},
+    "evaluate": {"out_of_fold": False, "resamples": 200},
+}
 
 
 def table(result: dict[str, Any]) -> list[tuple[object, ...]]:
@@ -26,7 +29,7 @@ def table(result: dict[str, Any]) -> list[tuple[object, ...]]:
 
 
 def test_a_search_in_chinese_writes_the_winning_recipe(tmp_path: Path, tiny_bert_folder: Path) -> None:
-    data = write_csv(tmp_path / "评论.csv", ("评论", "标签"), chinese_sentences(120))
+    data = write_csv(tmp_path / "评论.csv", ("评论", "标签"), chinese_sentences(80))
     tuned = {"trials": 5, "space": SPACE, "strategy": "random"}
     result = tunewright.tune(data, out=tmp_path / "search", model=str(tiny_bert_folder), tune=tuned, **QUICK)
     assert result == json.loads((tmp_path / "search" / "result.json").read_text(encoding="utf-8"))
@@ -66,7 +69,7 @@ def test_the_data_are_prepared_once_and_shared_without_a_copy(
 
     monkeypatch.setattr(pipeline, "prepare", counting("prepare"))
     monkeypatch.setattr(encoding, "encode", counting("encode"))
-    rows = [{"text": text, "label": label} for text, label in sentences(120)]
+    rows = [{"text": text, "label": label} for text, label in sentences(80)]
     space = {"train.lr": [1e-3, 3e-3], "task.dropout": [0.0, 0.2]}
     tuned = {"trials": 3, "space": space, "strategy": "grid", "pruner": "none"}
     result = tunewright.tune(rows, out=tmp_path / "search", model=str(tiny_bert_folder), tune=tuned, **QUICK)
@@ -80,7 +83,7 @@ def test_the_data_are_prepared_once_and_shared_without_a_copy(
 
 
 def test_a_stopped_search_goes_on_and_more_trials_can_be_asked_for(tmp_path: Path, tiny_bert_folder: Path) -> None:
-    data = write_csv(tmp_path / "reviews.csv", ("text", "label"), sentences(120))
+    data = write_csv(tmp_path / "reviews.csv", ("text", "label"), sentences(80))
     options = {"model": str(tiny_bert_folder), **QUICK}
     tuned = {"space": SPACE, "strategy": {"name": "tpe", "startup": 2}, "pruner": {"name": "median", "startup": 1}}
     whole = tunewright.tune(data, out=tmp_path / "whole", tune={**tuned, "trials": 4}, **options)
@@ -90,7 +93,7 @@ def test_a_stopped_search_goes_on_and_more_trials_can_be_asked_for(tmp_path: Pat
     def asked() -> bool:
         nonlocal steps
         steps += 1
-        return steps % 14 == 0
+        return steps % 10 == 0
 
     stops = 0
     while True:
@@ -109,7 +112,7 @@ def test_a_stopped_search_goes_on_and_more_trials_can_be_asked_for(tmp_path: Pat
 
 
 def test_a_trial_that_cannot_be_trained_is_recorded_and_passed_over(tmp_path: Path, tiny_bert_folder: Path) -> None:
-    rows = [{"text": text, "label": label} for text, label in sentences(120)]
+    rows = [{"text": text, "label": label} for text, label in sentences(80)]
     space = {"method.trainable": [".*", "nothing here"], "train.lr": [1e-3, 3e-3]}
     tuned = {"trials": 4, "space": space, "strategy": "grid", "failures": 4}
     result = tunewright.tune(rows, out=tmp_path / "search", model=str(tiny_bert_folder), tune=tuned, **QUICK)
@@ -128,7 +131,7 @@ def test_four_trials_on_film_reviews_on_the_command_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     take_rows(movie_reviews_file, tmp_path / "reviews.csv", 300)
-    quick = [f"model={minilm_folder}", "train.epochs=1", "train.dtype=fp32", "encode.max_length=64"]
+    quick = [f"model={minilm_folder}", "train.epochs=1", "train.dtype=fp32", "encode.max_length=48"]
     space = "tune.space.train.lr={low: 2e-5, high: 1e-3, log: true}"
     done = run_words(["tune", "reviews.csv", *quick, "tune.trials=4", space])
     assert done.code == 0, done.err

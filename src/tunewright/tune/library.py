@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -60,13 +61,14 @@ def sample(sampler: BaseSampler, space: Space, ended: Trials) -> dict[str, Value
     """
     optuna = load_optuna()
     study: Study = optuna.create_study(direction=direction(ended.higher_is_better), sampler=sampler)
+    spread = distributions(space)
     values = [trial.value for trial in ended.ended if trial.value is not None]
     for trial in ended.ended:
         if trial.state == "failed" and values:
             worst = min(values) if ended.higher_is_better else max(values)
             trial = replace(trial, state="complete", value=worst, validations={})  # noqa: PLW2901
-        study.add_trial(frozen(space, trial))
-    return cast("dict[str, Value]", study.ask(distributions(space)).params)
+        study.add_trial(frozen(trial, spread))
+    return cast("dict[str, Value]", study.ask(spread).params)
 
 
 def seed_of(seed: int, ended: Trials) -> int:
@@ -81,15 +83,15 @@ def direction(higher_is_better: bool) -> str:
     return "maximize" if higher_is_better else "minimize"
 
 
-def frozen(space: Space, trial: Trial) -> FrozenTrial:
-    """A trial as optuna holds it."""
+def frozen(trial: Trial, spread: Mapping[str, BaseDistribution]) -> FrozenTrial:
+    """A trial as optuna holds it; ``spread`` is its space in optuna's terms."""
     optuna = load_optuna()
     state = optuna.trial.TrialState[STATES[trial.state]]
     found: FrozenTrial = optuna.trial.create_trial(
         state=state,
         value=trial.value,
         params=dict(trial.parameters),
-        distributions=distributions(space),
+        distributions=dict(spread),
         intermediate_values=dict(trial.validations),
     )
     return found

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunewright.errors import CorruptError, MachineError
 from tunewright.store.output import writing
-from tunewright.tune.library import STATES, direction, frozen, load_optuna
+from tunewright.tune.library import STATES, direction, distributions, frozen, load_optuna
 from tunewright.types import Space, Trial, Trials, Value
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Study:
     def begin(self, parameters: Mapping[str, Value]) -> Trial:
         """A running trial with these parameters, all of them written at once."""
         trial = Trial(number=len(self._study.get_trials(deepcopy=False)), parameters=parameters)
-        self._study.add_trial(frozen(self._space, trial))
+        self._study.add_trial(frozen(trial, distributions(self._space)))
         return trial
 
     def validated(self, trial: Trial, number: int, value: float) -> None:
