@@ -38,6 +38,17 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
         'tunewright predict runs/movie-reviews-1a2b3c4d "a gripping film" "a waste of two hours"',
         "tunewright predict runs/movie-reviews-1a2b3c4d new.csv -o answers.csv",
     ),
+    "serve": (
+        "Answer over HTTP under OpenAI's routes, on this machine alone unless a key is set.",
+        "tunewright serve runs/movie-reviews-1a2b3c4d",
+        "tunewright serve smollm2-135m-instruct --port 0",
+        "tunewright serve runs/movie-reviews-1a2b3c4d --host 0.0.0.0 --key-file server.key",
+    ),
+    "export": (
+        "Write a tuned model as a folder that transformers or peft loads, with a certificate that it answers the same.",
+        "tunewright export runs/movie-reviews-1a2b3c4d -o exported",
+        "tunewright export runs/movie-reviews-1a2b3c4d -o exported --language zh",
+    ),
     "runs": ("List, show, compare and remove runs.", "tunewright runs list"),
     "report": (
         "Write a run's report again, and say where it is; rows can be hidden, never brought back.",
