@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Ignored = Annotated[Any, Field(description="Taken and ignored: it changes nothing in the answer.")]
 
@@ -31,7 +31,17 @@ class Body(BaseModel):
     verbosity: Ignored = None
 
 
-Stop = Annotated[str, Field(min_length=1, max_length=200)]
+def whole(text: str) -> str:
+    """The text, if it has no half of a surrogate pair in it: JSON can write one, UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("this text is not Unicode: half of a surrogate pair stands in it") from error
+    return text
+
+
+Text = Annotated[str, AfterValidator(whole)]
+Stop = Annotated[Text, Field(min_length=1, max_length=200)]
 Nothing = Annotated[list[Any], Field(max_length=0)]
 
 
@@ -76,7 +86,7 @@ class TextPart(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     type: Literal["text"]
-    text: str
+    text: Text
 
 
 class Message(BaseModel):
@@ -85,7 +95,7 @@ class Message(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | Annotated[list[TextPart], Field(min_length=1)]
+    content: Text | Annotated[list[TextPart], Field(min_length=1)]
     name: str | None = Field(None, description="Ignored: templates know roles only.")
     refusal: None = None
 
@@ -122,7 +132,7 @@ class ChatRequest(Wish):
 class CompletionRequest(Wish):
     """Texts to be continued as they stand, without a template."""
 
-    prompt: str | Annotated[list[str], Field(min_length=1)] = Field(description="One text or several.")
+    prompt: Text | Annotated[list[Text], Field(min_length=1)] = Field(description="One text or several.")
     best_of: Literal[1] | None = Field(None, description="One answer is given to each prompt.")
     echo: Literal[False] | None = Field(None, description="Not known here: only false.")
     logprobs: None = Field(None, description="Not known here.")
@@ -132,7 +142,7 @@ class CompletionRequest(Wish):
 class ClassifyRequest(Body):
     """Texts to be classified."""
 
-    input: str | Annotated[list[str], Field(min_length=1)] = Field(description="One text or several.")
+    input: Text | Annotated[list[Text], Field(min_length=1)] = Field(description="One text or several.")
 
 
 class Usage(BaseModel):
