@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +24,7 @@ from tunewright.infer.predict import predict_logits
 from tunewright.infer.template import ChatTemplate
 from tunewright.seams import Exporter, Reader
 from tunewright.store.artifact import Artifact, Draft, commit_artifact, open_artifact
-from tunewright.store.digest import digest_code, digest_json
+from tunewright.store.digest import digest_code, digest_json, sha256_file
 from tunewright.store.run import RunFolder
 from tunewright.types import Floats, Tell, tell_nobody
 
@@ -73,10 +73,7 @@ def export(
         made = _certified(source, exporter, draft.folder, config, format, tell)
         shown = {**asdict(made), "passed": made.is_passed, "versions": versions}
         draft.write_json(CERTIFICATE, shown)
-        facts = Facts(
-            source.result, source.card, shown, format, terms=source.terms(), weights=_weights(source.model, draft)
-        )
-        draft.path(README).unlink(missing_ok=True)
+        facts = Facts(source.result, source.card, shown, format, terms=source.terms(), weights=_weights(draft))
         draft.write_bytes(README, model_card(facts, language).encode())
 
     written = commit_artifact(Path(out), key, fill)
@@ -202,8 +199,6 @@ class _Chat:
         return logits
 
 
-def _weights(model: Artifact, draft: Draft) -> dict[str, str]:
+def _weights(draft: Draft) -> dict[str, str]:
     """The SHA-256 of each file of weights that was written."""
-    from tunewright.store.digest import sha256_file
-
     return {path.name: sha256_file(path) for path in sorted(draft.folder.glob("*.safetensors"))}

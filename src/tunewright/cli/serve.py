@@ -45,7 +45,9 @@ def serve(
         if json:
             print_json({"address": address, "model": model.name, "needs_key": key is not None, "golden": model.checked})
         else:
-            screen.note(f"{model.name} answers at {address} (Ctrl-C ends it). For instance:\n{example(model, address, key)}")
+            screen.note(
+                f"{model.name} answers at {address} (Ctrl-C ends it). For instance:\n{example(model, address, key)}"
+            )
         while not asked.wait(0.5):  # a wait without an end cannot be interrupted everywhere
             pass
     if not json:
@@ -56,10 +58,8 @@ def example(model: Any, address: str, key: str | None) -> str:
     """A command that asks the model something; the key is read from where the person has it, never shown."""
     if model.tuned is not None:
         route, body = "classify", '{"input": ["a gripping film"]}'
-    elif model.speaker.template is not None:
-        route, body = "chat/completions", '{"messages": [{"role": "user", "content": "Hello!"}]}'
     else:
-        route, body = "completions", '{"prompt": "Once upon a time", "max_tokens": 40}'
+        route, body = "chat/completions", '{"messages": [{"role": "user", "content": "Hello!"}]}'
     header = ' -H "Authorization: Bearer $TUNEWRIGHT_SERVER_KEY"' if key is not None else ""
     return f"  curl {address}/v1/{route} -H 'Content-Type: application/json'{header} -d '{body}'"
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from tunewright.errors import CorruptError
+from tunewright.infer.template import ChatTemplate
 from tunewright.store.digest import digest_json
 
 GOLDEN = "golden"
@@ -33,20 +34,7 @@ CONVERSATION: Sequence[Mapping[str, str]] = (
 _DATED = "strftime_now"
 
 
-class Template(Protocol):
-    """Renders a conversation as token ids; ``source`` is the template's text."""
-
-    @property
-    def source(self) -> str:
-        """The template itself."""
-        ...
-
-    def prompt(self, messages: Any) -> list[int]:
-        """The token ids after which the model answers."""
-        ...
-
-
-def golden_ids(tokenizer: Any, template: Template | None = None) -> dict[str, str]:
+def golden_ids(tokenizer: Any, template: ChatTemplate | None = None) -> dict[str, str]:
     """The digest of the token ids of each sentence and, with a template, of a conversation.
 
     A template that prints today's date is left out: its ids change from day to day.
@@ -58,7 +46,7 @@ def golden_ids(tokenizer: Any, template: Template | None = None) -> dict[str, st
 
 
 def check_golden(
-    card: Mapping[str, Any], tokenizer: Any, template: Template | None = None, *, folder: Path
+    card: Mapping[str, Any], tokenizer: Any, template: ChatTemplate | None = None, *, folder: Path
 ) -> tuple[str, ...]:
     """The names of what was compared with the card's digests; none where the card has no digests.
 

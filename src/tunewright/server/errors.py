@@ -43,7 +43,7 @@ class Problem(BaseModel):
     error: Detail
 
 
-class Refusal(Exception):  # noqa: N818 - it carries an answer
+class Refusal(Exception):
     """A request that is answered with an error."""
 
     def __init__(

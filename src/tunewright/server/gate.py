@@ -1,6 +1,6 @@
 """What every request passes before a route sees it: Host, key, room, body. Written against ASGI, so that nothing slips by.
 
-    Host (loopback only) ─▶ key ─▶ requests under way ─▶ body within its limits ─▶ route, with the lease of a model
+Host (loopback only) ─▶ key ─▶ requests under way ─▶ body within its limits ─▶ route, with the lease of a model
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ class Gate:
             refusal = refusal_of(error)
             if refusal.status == 500:
                 logger.exception("a request failed")
-            if sender.has_started:
+            if sender.has_ended:
+                return
+            if sender.has_started:  # nothing else can be said: the connection is dropped
                 raise
             await refusal.response()(scope, receive, send)
 
@@ -144,15 +146,17 @@ class Gate:
 
 
 class _Sender:
-    """Remembers whether an answer has begun: then no other can be sent."""
+    """Remembers whether an answer has begun, and ended: then no other can be sent."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self.has_started = False
+        self.has_ended = False
 
     async def __call__(self, message: MutableMapping[str, Any]) -> None:
         self.has_started = True
         await self._send(message)
+        self.has_ended = message["type"] == "http.response.body" and not message.get("more_body", False)
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -9,11 +9,12 @@ from typing import Any
 from tunewright.adapt.save import CARD, load_model
 from tunewright.answering import locate_run
 from tunewright.errors import InputError
+from tunewright.infer.conversation import open_conversation
 from tunewright.infer.golden import check_golden
 from tunewright.infer.load import load_tokenizer
 from tunewright.model.inspect import read_folder
 from tunewright.model.select import Select, select
-from tunewright.server.served import Model, Speaker
+from tunewright.server.served import Model
 from tunewright.store.artifact import open_artifact
 from tunewright.store.manifest import is_artifact
 from tunewright.store.run import is_run
@@ -29,7 +30,7 @@ def open_model(what: str, *, runs: str | Path = "runs", accept_terms: bool = Fal
     in training, GateError for terms not accepted.
     """
     folder = Path(what).expanduser()
-    if is_run(folder) or (Path(runs) / what).is_dir():
+    if is_run(folder) or (folder.name == what and is_run(Path(runs) / what)):
         run = locate_run(what, runs)
         return open_folder(run / "model", run.absolute().name, tell)
     if (folder / CARD).is_file():
@@ -58,25 +59,17 @@ def open_folder(folder: Path, name: str, tell: Tell = tell_nobody) -> Model:
             allowed="a tuned model, or a base that generates text",
             hint="tunewright run FILE",
         )
-    speaker = open_speaker(folder)
+    conversation = open_conversation(folder)
     try:
-        checked = check_golden(card or {}, speaker.tokenizer, speaker.template, folder=folder)
+        checked = check_golden(card or {}, conversation.tokenizer, conversation.template, folder=folder)
     except BaseException:
-        speaker.engine.close()
+        conversation.close()
         raise
     context = portrait.max_positions
-    return Model(name=name, folder=folder, context_tokens=context, speaker=speaker, checked=checked)
+    return Model(name=name, folder=folder, context_tokens=context, conversation=conversation, checked=checked)
 
 
 def _read_card(folder: Path) -> dict[str, Any] | None:
     path = folder / CARD
     card: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
     return card
-
-
-def open_speaker(folder: Path) -> Speaker:
-    """The engine of a folder, and its template where it has one."""
-    from tunewright.infer.conversation import open_conversation
-
-    conversation = open_conversation(folder)
-    return Speaker(conversation.engine, conversation.tokenizer, conversation.template)

@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 
 from tunewright.answering import answer
 from tunewright.errors import TunewrightError, shorten
+from tunewright.infer.conversation import Conversation
 from tunewright.infer.load import tokenize
 from tunewright.server.errors import STATUSES, Problem, Refusal, refusal_of
 from tunewright.server.flow import flow
@@ -40,7 +41,7 @@ from tunewright.server.schema import (
     Usage,
     Wish,
 )
-from tunewright.server.served import Model, Speaker
+from tunewright.server.served import Model
 from tunewright.server.speaking import Piece, prompts_of, sampling_of, speak, stops_of
 
 TEXTS_AT_ONCE = 16
@@ -134,9 +135,11 @@ def _add_answering(app: FastAPI, limits: Limits.Config) -> None:
 class _Task:
     """The generation that one request asks for: its prompts, and the tokens counted while it runs."""
 
-    def __init__(self, wish: Wish, model: Model, speaker: Speaker, limits: Limits.Config, deadline: float) -> None:
-        self.wish, self.model, self.speaker, self.deadline = wish, model, speaker, deadline
-        self.prompts = prompts_of(wish, speaker, limits)
+    def __init__(
+        self, wish: Wish, model: Model, conversation: Conversation, limits: Limits.Config, deadline: float
+    ) -> None:
+        self.wish, self.model, self.conversation, self.deadline = wish, model, conversation, deadline
+        self.prompts = prompts_of(wish, conversation, limits)
         self.sampling = sampling_of(wish, model, limits, max(map(len, self.prompts)))
         self.created = int(time.time())
         self.num_tokens = [0] * len(self.prompts)
@@ -145,16 +148,16 @@ class _Task:
     def of(cls, wish: Wish, request: Request, limits: Limits.Config) -> _Task:
         model: Model = request.state.model
         _check_name(wish.model, model)
-        if model.speaker is None:
+        if model.conversation is None:
             problem = f"{model.name} answers with labels; allowed: /v1/classify"
             raise Refusal(404, problem, param="model", code="model_not_found")
-        return cls(wish, model, model.speaker, limits, request.state.deadline)
+        return cls(wish, model, model.conversation, limits, request.state.deadline)
 
     def start(self) -> list[AsyncGenerator[Piece, None]]:
         """All prompts at once: the engine batches them."""
-        engine, tokenizer, stops = self.speaker.engine, self.speaker.tokenizer, stops_of(self.wish)
+        stops = stops_of(self.wish)
         return [
-            flow(partial(speak, engine, tokenizer, prompt, self.sampling, stops), self.deadline)
+            flow(partial(speak, self.conversation, prompt, self.sampling, stops), self.deadline)
             for prompt in self.prompts
         ]
 
@@ -186,7 +189,7 @@ class _Task:
         return Usage(prompt_tokens=read, completion_tokens=told, total_tokens=read + told)
 
 
-MakePiece = Callable[[_Task, dict[str, Any], int, Piece, bool], dict[str, Any]]
+MakePiece = Callable[[dict[str, Any], int, Piece, bool], dict[str, Any]]
 
 
 def _events(task: _Task, make: MakePiece) -> StreamingResponse:
@@ -199,7 +202,7 @@ def _events(task: _Task, make: MakePiece) -> StreamingResponse:
         try:
             async with aclosing(task.pieces()) as pieces:
                 async for index, piece in pieces:
-                    shown = make(task, head, index, piece, index not in begun)
+                    shown = make(head, index, piece, index not in begun)
                     begun.add(index)
                     yield _event({**shown, "usage": None} if wants_usage else shown)
             if wants_usage:
@@ -211,13 +214,13 @@ def _events(task: _Task, make: MakePiece) -> StreamingResponse:
     return StreamingResponse(events(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
-def _chat_piece(task: _Task, head: dict[str, Any], index: int, piece: Piece, is_first: bool) -> dict[str, Any]:
+def _chat_piece(head: dict[str, Any], index: int, piece: Piece, is_first: bool) -> dict[str, Any]:
     delta = {"role": "assistant"} if is_first else {}
     choice = {"index": index, "delta": {**delta, "content": piece.text}, "finish_reason": piece.finish}
     return {**head, "object": "chat.completion.chunk", "choices": [{**choice, "logprobs": None}]}
 
 
-def _completion_piece(task: _Task, head: dict[str, Any], index: int, piece: Piece, is_first: bool) -> dict[str, Any]:
+def _completion_piece(head: dict[str, Any], index: int, piece: Piece, _: bool) -> dict[str, Any]:
     choice = {"index": index, "text": piece.text, "finish_reason": piece.finish, "logprobs": None}
     return {**head, "object": "text_completion", "choices": [choice]}
 
@@ -277,9 +280,7 @@ def _head(kind: str, model: Model) -> dict[str, Any]:
 
 
 def _entry(model: Model) -> ModelEntry:
-    answers: Any = ["classify"] if model.tuned else ["completions"]
-    if model.speaker and model.speaker.template is not None:
-        answers = ["chat", *answers]
+    answers: Any = ["classify"] if model.tuned else ["chat", "completions"]
     return ModelEntry(id=model.name, created=model.created, answers=answers, context_tokens=model.context_tokens)
 
 
@@ -308,7 +309,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
     return Refusal(400, said, param=".".join(path) or None, code=first["type"]).response()
 
 
-async def _refused(request: Request, error: Exception) -> Response:
+async def _refused(_: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         problem = "there is no such route" if error.status_code == 404 else str(error.detail)
         headers = {name.replace("-", "_"): value for name, value in (error.headers or {}).items()}

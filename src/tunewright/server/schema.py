@@ -226,7 +226,9 @@ class ClassifyAnswer(BaseModel):
     created: int
     model: str
     results: list[Classification]
-    thresholds: dict[str, float] = Field(description="Probability from which on a label is given; empty: the likeliest.")
+    thresholds: dict[str, float] = Field(
+        description="Probability from which on a label is given; empty: the likeliest."
+    )
     usage: Usage
 
 

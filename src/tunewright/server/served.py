@@ -12,24 +12,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from tunewright.adapt.save import Tuned
-from tunewright.seams import Engine
-
-
-@dataclass(frozen=True, slots=True)
-class Speaker:
-    """What answers in text: an engine, its tokenizer, and the template of a conversation where the model has one."""
-
-    engine: Engine
-    tokenizer: Any
-    template: Any | None
+from tunewright.infer.conversation import Conversation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Model:
-    """A loaded model: ``speaker`` for one that answers in text, ``tuned`` for one that classifies.
+    """A loaded model: ``conversation`` for one that answers in text, ``tuned`` for one that classifies.
 
     ``context_tokens`` is what it can read, prompt and answer together. ``checked`` names the golden sentences compared.
     """
@@ -37,7 +27,7 @@ class Model:
     name: str
     folder: Path
     context_tokens: int
-    speaker: Speaker | None = None
+    conversation: Conversation | None = None
     tuned: Tuned | None = None
     checked: Sequence[str] = ()
     created: int = field(default_factory=lambda: int(time.time()))
@@ -46,8 +36,8 @@ class Model:
 
     def close(self) -> None:
         """Let go of the engine."""
-        if self.speaker is not None:
-            self.speaker.engine.close()
+        if self.conversation is not None:
+            self.conversation.close()
 
 
 class Served:

@@ -8,15 +8,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tunewright.seams import Engine
+from tunewright.infer.conversation import Conversation
 from tunewright.server.errors import Refusal
 from tunewright.server.limits import Limits
 from tunewright.server.schema import ChatRequest, CompletionRequest, Wish
-from tunewright.server.served import Model, Speaker
+from tunewright.server.served import Model
 from tunewright.types import Sampling
-
-_UNFINISHED = "\ufffd"
-"""What a tokenizer decodes the first bytes of a character to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,51 +26,29 @@ class Piece:
 
 
 def speak(
-    engine: Engine, tokenizer: Any, prompt: Sequence[int], sampling: Sampling, stops: Sequence[str] = ()
+    conversation: Conversation, prompt: Sequence[int], sampling: Sampling, stops: Sequence[str] = ()
 ) -> Iterator[Piece]:
     """The answer to a prompt of token ids. Closing the iterator cancels the generation."""
-    decoder, hold = Decoder(tokenizer), Hold(stops)
+    hold = Hold(stops)
     num_tokens = 0
-    tokens: Any = engine.stream(prompt, sampling)
-    with closing(tokens):
-        for token in tokens:
-            num_tokens += 1
-            if text := hold.push(decoder.push(token)):
+
+    def counted() -> Iterator[int]:
+        nonlocal num_tokens
+        tokens: Any = conversation.engine.stream(prompt, sampling)
+        with closing(tokens):
+            for token in tokens:
+                num_tokens += 1
+                yield token
+
+    pieces: Any = conversation.pieces(counted())
+    with closing(pieces):
+        for piece in pieces:
+            if text := hold.push(piece):
                 yield Piece(text, num_tokens)
             if hold.is_over:
                 yield Piece("", num_tokens, "stop")
                 return
-    rest = hold.push(decoder.rest()) + hold.rest()
-    yield Piece(rest, num_tokens, "length" if num_tokens >= sampling.max_tokens and not hold.is_over else "stop")
-
-
-class Decoder:
-    """Turns tokens into text as they come; a character that is spread over several tokens comes when it is whole."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        """Start before the first token."""
-        self._tokenizer = tokenizer
-        self._ids: list[int] = []
-        self._read = 0
-        self._told = 0
-
-    def push(self, token: int) -> str:
-        """The text that this token completes; empty in the middle of a character."""
-        self._ids.append(token)
-        before, now = self._text(self._read), self._text(len(self._ids))
-        if now.endswith(_UNFINISHED) or len(now) <= len(before):
-            return ""
-        self._told, self._read = self._read, len(self._ids)
-        return now[len(before) :]
-
-    def rest(self) -> str:
-        """What is left when the last token has come, such as half a character."""
-        return self._text(len(self._ids))[len(self._text(self._read)) :]
-
-    def _text(self, end: int) -> str:
-        """Decoded from the piece before on: some tokenizers drop a space at the start of what they decode."""
-        text: str = self._tokenizer.decode(self._ids[self._told : end], skip_special_tokens=True)
-        return text
+    yield Piece(hold.rest(), num_tokens, "length" if num_tokens >= sampling.max_tokens else "stop")
 
 
 class Hold:
@@ -138,18 +113,15 @@ def sampling_of(wish: Wish, model: Model, limits: Limits.Config, longest_prompt:
     )
 
 
-def prompts_of(wish: Wish, speaker: Speaker, limits: Limits.Config) -> list[list[int]]:
+def prompts_of(wish: Wish, conversation: Conversation, limits: Limits.Config) -> list[list[int]]:
     """The token ids of each prompt, rendered as in training. Raises Refusal for what cannot be rendered."""
     if isinstance(wish, ChatRequest):
-        if speaker.template is None:
-            problem = "this model has no template for conversations; allowed: /v1/completions"
-            raise Refusal(404, problem, code="model_not_found")
-        return [list(speaker.template.prompt([message.as_turn() for message in wish.messages]))]
+        return [list(conversation.template.prompt([message.as_turn() for message in wish.messages]))]
     assert isinstance(wish, CompletionRequest)
     texts = [wish.prompt] if isinstance(wish.prompt, str) else wish.prompt
     if len(texts) > limits.max_batch:
         raise Refusal(400, f"{len(texts)} prompts; allowed: at most {limits.max_batch}", param="prompt")
-    prompts = [list(speaker.tokenizer(text)["input_ids"]) for text in texts]
+    prompts = [list(conversation.tokenizer(text)["input_ids"]) for text in texts]
     if not all(prompts):
         raise Refusal(400, "a prompt has no tokens; allowed: text", param="prompt")
     return prompts

@@ -9,16 +9,17 @@ from typing import Any
 
 import httpx2
 import pytest
-from parrot import CONTEXT, Parrot, Plain, Serve
+from parrot import CONTEXT, Parrot, Serve, talk
 
 from tunewright.adapt.save import load_model, save_model
 from tunewright.adapt.task.classify import Classify
 from tunewright.infer.load import load_tokenizer
 from tunewright.server.limits import Limits
 from tunewright.server.listen import listening
-from tunewright.server.served import Model, Served, Speaker
+from tunewright.server.served import Model, Served
 from tunewright.store.artifact import commit_artifact
 from tunewright.types import Base
+
 
 @pytest.fixture(scope="session")
 def tokenizer(tiny_llama_folder: Path) -> Any:
@@ -31,9 +32,8 @@ def parrot(tokenizer: Any) -> Parrot:
 
 
 @pytest.fixture
-def talking(parrot: Parrot, tokenizer: Any, tmp_path: Path) -> Model:
-    speaker = Speaker(parrot, tokenizer, Plain(tokenizer))
-    return Model(name="parrot", folder=tmp_path, context_tokens=CONTEXT, speaker=speaker)
+def talking(parrot: Parrot, tmp_path: Path) -> Model:
+    return Model(name="parrot", folder=tmp_path, context_tokens=CONTEXT, conversation=talk(parrot))
 
 
 @pytest.fixture(scope="session")

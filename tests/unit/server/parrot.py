@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+from tunewright.infer.conversation import Conversation
 from tunewright.types import Generation, Sampling, Tell, tell_nobody
 
 Serve = Callable[..., AbstractContextManager[str]]
@@ -72,3 +73,9 @@ class Plain:
         text = "".join(f"{turn['role']}: {turn['content']}\n" for turn in messages)
         ids: list[int] = self.tokenizer(text + "assistant:")["input_ids"]
         return ids
+
+
+def talk(parrot: Parrot) -> Conversation:
+    """A conversation with the parrot."""
+    template: Any = Plain(parrot.tokenizer)
+    return Conversation(parrot, template, parrot.tokenizer)

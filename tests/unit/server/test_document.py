@@ -22,7 +22,6 @@ from schemathesis.specs.openapi.checks import (
 from tunewright.server.errors import STATUSES
 from tunewright.server.limits import Limits
 from tunewright.server.routes import make_routes
-from tunewright.server.served import Model
 
 CHECKS: list[Any] = [
     not_a_server_error,

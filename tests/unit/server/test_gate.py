@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 from openai import AuthenticationError, OpenAI
-from parrot import Parrot, Serve
+from parrot import Parrot, Serve, talk
 
 from tunewright.errors import GateError, InputError
 from tunewright.server.limits import Limits
 from tunewright.server.listen import check_address, listening, read_key
-from tunewright.server.served import Model, Served, Speaker
+from tunewright.server.served import Model, Served
 
 KEY = "a-long-enough-key"
 
@@ -126,8 +126,8 @@ def test_a_client_that_goes_away_ends_its_generation(
     with serve(talking) as address:
         place = urlsplit(address)
         connection = socket.create_connection((place.hostname or "", place.port or 0))
-        head = f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
-        connection.sendall(head.encode() + b"\r\n\r\n" + body)
+        head = "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         until(lambda: parrot.under_way == 1)
         started = time.monotonic()
         connection.close()
@@ -152,17 +152,14 @@ def test_a_server_that_ends_lets_go_of_what_is_under_way(serve: Serve, talking: 
 # ------------------------------------------------------------------------------------------------------------- exchanged
 
 
-def test_the_model_is_exchanged_between_requests(
-    serve: Serve, talking: Model, parrot: Parrot, tokenizer: Any
-) -> None:
+def test_the_model_is_exchanged_between_requests(serve: Serve, talking: Model, parrot: Parrot, tokenizer: Any) -> None:
     served = Served(talking)
     newer = Parrot(tokenizer, "新")
     parrot.may_go.clear()
     with serve(served) as address, ThreadPoolExecutor(1) as clients:
         old = clients.submit(ask, address)
         until(lambda: parrot.under_way == 1)
-        assert talking.speaker is not None
-        served.replace(replace(talking, speaker=Speaker(newer, tokenizer, talking.speaker.template)))
+        served.replace(replace(talking, conversation=talk(newer)))
         assert ask(address).json()["choices"][0]["text"] == "新"
         assert not parrot.is_closed, "a request is under way on it"
         parrot.may_go.set()
@@ -174,7 +171,7 @@ def test_the_model_is_exchanged_between_requests(
 
 def test_leases_and_exchanges_from_many_threads_close_every_model_once(talking: Model, tokenizer: Any) -> None:
     parrots = [Parrot(tokenizer) for _ in range(50)]
-    models = [replace(talking, name=str(n), speaker=Speaker(one, tokenizer, None)) for n, one in enumerate(parrots)]
+    models = [replace(talking, name=str(n), conversation=talk(one)) for n, one in enumerate(parrots)]
     served = Served(models[0])
     wrong: list[str] = []
 
@@ -200,12 +197,20 @@ def test_leases_and_exchanges_from_many_threads_close_every_model_once(talking: 
 
 def test_a_key_is_asked_for_where_there_is_one(serve: Serve, talking: Model) -> None:
     with serve(talking, key=KEY) as address:
-        for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": KEY}, {"authorization": f"Basic {KEY}"}):
+        for headers in (
+            {},
+            {"authorization": "Bearer wrong"},
+            {"authorization": KEY},
+            {"authorization": f"Basic {KEY}"},
+        ):
             answer = httpx2.get(f"{address}/v1/models", headers=headers)
             assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
         assert httpx2.get(f"{address}/openapi.json").status_code == 401
         assert httpx2.get(f"{address}/health").json() == {"status": "ok"}
-        with OpenAI(base_url=f"{address}/v1", api_key=KEY) as right, OpenAI(base_url=f"{address}/v1", api_key="k") as wrong:
+        with (
+            OpenAI(base_url=f"{address}/v1", api_key=KEY) as right,
+            OpenAI(base_url=f"{address}/v1", api_key="k") as wrong,
+        ):
             assert right.models.list().data[0].id == "parrot"
             with pytest.raises(AuthenticationError):
                 wrong.models.list()
@@ -259,8 +264,9 @@ def test_a_key_comes_from_a_file_or_the_environment(tmp_path: Path) -> None:
 def test_a_taken_port_is_said(serve: Serve, talking: Model) -> None:
     with serve(talking) as address:
         port = urlsplit(address).port or 0
-        with pytest.raises(InputError, match="cannot be listened on"), listening(
-            Served(talking), Limits.Config(), port=port
+        with (
+            pytest.raises(InputError, match="cannot be listened on"),
+            listening(Served(talking), Limits.Config(), port=port),
         ):
             pass
 

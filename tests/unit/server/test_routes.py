@@ -186,7 +186,7 @@ def test_sixteen_clients_at_once_each_get_their_own_answer(client: httpx2.Client
 )
 def test_what_would_silently_be_broken_is_refused(change: dict[str, Any], param: str, openai: OpenAI) -> None:
     with pytest.raises(BadRequestError) as caught:
-        openai.chat.completions.create(**{"model": "parrot", "messages": HELLO, "extra_body": change})
+        openai.chat.completions.create(model="parrot", messages=HELLO, extra_body=change)
     assert str(caught.value.param).startswith(param)
     assert caught.value.type == "invalid_request_error"
     assert len(str(caught.value)) < 800

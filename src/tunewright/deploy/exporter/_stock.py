@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +33,7 @@ class StockReader:
             ids: list[int] = self._tokenizer(row, truncation=True, max_length=self._max_length)["input_ids"]
             return ids
         text = self._tokenizer.apply_chat_template(row, tokenize=False)
-        ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids
+        return self._tokenizer(text, add_special_tokens=False)["input_ids"]
 
     def logits(self, ids: Sequence[int]) -> Floats:
         """Logits[P, C] of one row."""
@@ -84,17 +82,7 @@ def check_head(model: Mapping[str, Any], folder: Path) -> None:
 
 
 def copy_files(source: Path, draft: Draft, *, but: tuple[str, ...] = ()) -> None:
-    """Every file of a folder but its manifest and those that begin with ``but``."""
-    for path in _plain_files(source):
-        if path.name != MANIFEST and not path.name.startswith(but):
+    """Every file of a folder but its manifest, its own card, and those that begin with ``but``."""
+    for path in sorted(source.iterdir()):
+        if path.is_file() and not path.name.startswith((".", MANIFEST, "README", *but)):
             shutil.copyfile(path, draft.path(path.name))
-
-
-def read_model(folder: Path) -> dict[str, Any]:
-    """``tunewright.json`` of a model folder."""
-    content: dict[str, Any] = json.loads((folder / "tunewright.json").read_text(encoding="utf-8"))
-    return content
-
-
-def _plain_files(folder: Path) -> Iterator[Path]:
-    return (path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith("."))
