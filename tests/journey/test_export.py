@@ -15,7 +15,7 @@ from small_reviews import SMALL, chinese_sentences, sentences, write_csv
 
 import tunewright
 from tunewright.deploy.certificate import Certify
-from tunewright.deploying import export
+from tunewright.deploying import Language, export
 from tunewright.errors import GateError, InputError
 from tunewright.server.limits import Limits
 from tunewright.server.listen import listening
@@ -77,7 +77,8 @@ def test_every_kind_of_classifier_is_exported_and_used_by_the_code_in_its_card(
 
 def test_the_card_says_what_is_known_and_no_text_of_the_data(run_folder: Path, tmp_path: Path) -> None:
     result = json.loads((run_folder / "result.json").read_text(encoding="utf-8"))
-    for language, words in (("en", ("Licence", "Verdict")), ("zh", ("许可", "结论", "交付证书"))):
+    expected: dict[Language, tuple[str, ...]] = {"en": ("Licence", "Verdict"), "zh": ("许可", "结论", "交付证书")}
+    for language, words in expected.items():
         export(run_folder, tmp_path / language, language=language)
         card = (tmp_path / language / "README.md").read_text(encoding="utf-8")
         assert all(word in card for word in words), card
@@ -102,18 +103,18 @@ def test_what_answers_otherwise_is_taken_back(
 ) -> None:
     from safetensors.torch import load_file, save_file
 
-    from tunewright.deploy.exporter import transformers as exporter
+    from tunewright.deploy.exporter.transformers import Transformers
     from tunewright.store.artifact import Draft
 
-    copied = exporter.copy_files
+    write = Transformers.write
 
-    def bend(source: Path, draft: Draft) -> None:
-        copied(source, draft)
+    def bend(self: Transformers, folder: Path, draft: Draft) -> None:
+        write(self, folder, draft)
         weights = load_file(str(draft.folder / "model.safetensors"))
         weights["classifier.weight"][0] += 0.01
         save_file(weights, str(draft.folder / "model.safetensors"), metadata={"format": "pt"})
 
-    monkeypatch.setattr(exporter, "copy_files", bend)
+    monkeypatch.setattr(Transformers, "write", bend)
     with pytest.raises(GateError) as caught:
         export(run_folder, tmp_path / "out")
     assert caught.value.where == "the run's model -> transformers"

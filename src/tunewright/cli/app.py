@@ -159,7 +159,7 @@ def _fail(error: TunewrightError, as_json: bool) -> int:
 def _usage_error(error: CycloptsError, tokens: Sequence[str]) -> InputError:
     command = tokens[0] if tokens and tokens[0] in COMMANDS else ""
     return InputError(
-        " ".join(str(error).split()),
+        " ".join(str(error).split()).partition(" For further information visit ")[0],
         where=f"tunewright {' '.join(tokens[:3])}".strip(),
         hint=f"tunewright {command} --help".replace("  ", " "),
     )

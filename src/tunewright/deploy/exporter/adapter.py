@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,10 @@ class Adapter:
         labels = model.get("labels") or []
         is_single = model.get("options", {}).get("output") == "sigmoid" and not model.get("multi_label")
         options = {"num_labels": 1 if is_single else len(labels)} if labels else {}
-        adapted: Any = PeftModel.from_pretrained(load_stock(base, model, **options), str(folder))
+        stock = load_stock(base, model, **options)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing")  # peft asks under the older name
+            adapted: Any = PeftModel.from_pretrained(stock, str(folder))
         return StockReader(adapted, load_stock_tokenizer(folder), model.get("max_length"))
 
 
