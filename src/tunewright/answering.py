@@ -116,23 +116,28 @@ def text_column(folder: Path, columns: Sequence[str], file: str) -> str:
 
 def answer(tuned: Tuned, texts: Sequence[str | None], tell: Tell = tell_nobody) -> list[Prediction]:
     """``label``, ``confidence`` and the ``probabilities`` of all labels, for each text; None for one without content."""
-    texts = _cleaned(texts, tuned.card.get("clean", []))
+    texts = clean_texts(texts, tuned.card.get("clean", []))
     usable = [index for index, text in enumerate(texts) if text is not None and text.strip()]
     predictions: list[Prediction] = [{"label": None, "confidence": None, "probabilities": None} for _ in texts]
     if usable:
-        ids = tokenize(tuned.tokenizer, [str(texts[index]) for index in usable], tuned.max_length)
-        logits = predict_logits(tuned.module, ids, tell=tell, label="answering")
-        classified = apply_thresholds(tuned.task.decode(logits), tuned.thresholds)
+        classified = classify(tuned, [str(texts[index]) for index in usable], tell)
         for index, prediction in zip(usable, _predictions(classified), strict=True):
             predictions[index] = prediction
     return predictions
+
+
+def classify(tuned: Tuned, texts: Sequence[str], tell: Tell = tell_nobody) -> Classified:
+    """What a tuned model says about clean texts with content, as it is served: in fp32, with its own thresholds."""
+    ids = tokenize(tuned.tokenizer, texts, tuned.max_length)
+    logits = predict_logits(tuned.module, ids, tell=tell, label="answering")
+    return apply_thresholds(tuned.task.decode(logits), tuned.thresholds)
 
 
 def _short(prediction: Prediction) -> Prediction:
     return {name: prediction[name] for name in ("label", "confidence")}
 
 
-def _cleaned(texts: Sequence[str | None], cleaners: Sequence[Any]) -> list[str | None]:
+def clean_texts(texts: Sequence[str | None], cleaners: Sequence[Any]) -> list[str | None]:
     """The texts as prepare would have cleaned them before training; None for one that it would have rejected."""
     chain = build_chain(cleaners)
     cleaned: list[str | None] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -21,7 +22,9 @@ from schemathesis.specs.openapi.checks import (
 
 from tunewright.server.errors import STATUSES
 from tunewright.server.limits import Limits
+from tunewright.server.opening import open_model
 from tunewright.server.routes import make_routes
+from tunewright.server.served import Model
 
 CHECKS: list[Any] = [
     not_a_server_error,
@@ -59,7 +62,13 @@ def bombard(address: str, num_requests: int) -> Counter[int]:
     return statuses
 
 
-@pytest.mark.parametrize("model", ["talking", "labelling"])
+@pytest.fixture
+def generating(tiny_llama_folder: Path) -> Model:
+    """A tiny model with the real engine."""
+    return open_model(str(tiny_llama_folder))
+
+
+@pytest.mark.parametrize("model", ["generating", "labelling"])
 def test_generated_requests(model: str, serve: Serve, request: pytest.FixtureRequest) -> None:
     with serve(request.getfixturevalue(model), **LIMITS) as address:
         statuses = bombard(address, 100)
@@ -70,7 +79,7 @@ def test_generated_requests(model: str, serve: Serve, request: pytest.FixtureReq
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["talking", "labelling"])
+@pytest.mark.parametrize("model", ["generating", "labelling"])
 def test_two_thousand_generated_requests(model: str, serve: Serve, request: pytest.FixtureRequest) -> None:
     with serve(request.getfixturevalue(model), **LIMITS) as address:
         statuses = bombard(address, 1000)

@@ -18,7 +18,8 @@ import pytest
 from openai import AuthenticationError, OpenAI
 from parrot import Parrot, Serve, talk
 
-from tunewright.errors import GateError, InputError
+from tunewright.errors import GateError, InputError, MachineError
+from tunewright.server.following import following
 from tunewright.server.limits import Limits
 from tunewright.server.listen import check_address, listening, read_key
 from tunewright.server.served import Model, Served
@@ -167,6 +168,25 @@ def test_the_model_is_exchanged_between_requests(serve: Serve, talking: Model, p
         until(lambda: parrot.is_closed)
         assert not newer.is_closed
     assert newer.is_closed
+
+
+def test_a_server_follows_what_is_live_and_passes_over_what_does_not_open(
+    serve: Serve, talking: Model, tokenizer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    live = 1
+
+    def open_live() -> Model:
+        if live == 2:
+            raise MachineError("damaged")
+        return replace(talking, conversation=talk(Parrot(tokenizer, f"第{live}")))
+
+    served = Served(talking)
+    with serve(served) as address, following(served, lambda: live, open_live, known=1, seconds_between=0.01):
+        live = 2
+        until(lambda: "damaged" in caplog.text)
+        assert "Bye" in ask(address).json()["choices"][0]["text"]
+        live = 3
+        until(lambda: ask(address).json()["choices"][0]["text"] == "第3")
 
 
 def test_leases_and_exchanges_from_many_threads_close_every_model_once(talking: Model, tokenizer: Any) -> None:
