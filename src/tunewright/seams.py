@@ -278,3 +278,31 @@ class Signal(Protocol):
         reference's own kind. ``level`` also says how fine the p-value has to be.
         """
         ...
+
+
+class Exporter(Protocol):
+    """A form in which a tuned model leaves this package (``deploy/exporter/*.py``)."""
+
+    def check(self, model: Mapping[str, Any], folder: Path) -> None:
+        """Raise InputError where a model with this ``tunewright.json``, of the run in ``folder``, cannot take this form."""
+        ...
+
+    def write(self, folder: Path, draft: Draft) -> None:
+        """Write what the tuned model of the run in ``folder`` becomes."""
+        ...
+
+    def load(self, folder: Path, base: Path, model: Mapping[str, Any]) -> Reader:
+        """What was written, loaded as those load it who receive it; ``base`` is the folder of the untouched base."""
+        ...
+
+
+class Reader(Protocol):
+    """A model with its tokenizer, asked in the same way whoever loaded it; for certificates."""
+
+    def encode(self, row: Any) -> list[int]:
+        """Token ids of a row: a text, or the messages of a conversation."""
+        ...
+
+    def logits(self, ids: Sequence[int]) -> Floats:
+        """Logits[P, C] at P positions: one for a classifier, one for each token for a language model."""
+        ...

@@ -50,6 +50,17 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
         "tunewright chat runs/dialogues-1a2b3c4d",
         'tunewright chat runs/dialogues-1a2b3c4d "What is AI?" --base',
     ),
+    "serve": (
+        "Answer over HTTP under OpenAI's routes, on this machine alone unless a key is set.",
+        "tunewright serve runs/movie-reviews-1a2b3c4d",
+        "tunewright serve smollm2-135m-instruct --port 0",
+        "tunewright serve runs/movie-reviews-1a2b3c4d --host 0.0.0.0 --key-file server.key",
+    ),
+    "export": (
+        "Write a tuned model as a folder that transformers or peft loads, with a certificate that it answers the same.",
+        "tunewright export runs/movie-reviews-1a2b3c4d -o exported",
+        "tunewright export runs/movie-reviews-1a2b3c4d -o exported --language zh",
+    ),
     "runs": ("List, show, compare and remove runs.", "tunewright runs list"),
     "report": (
         "Write a run's report again, and say where it is; rows can be hidden, never brought back.",
@@ -177,7 +188,7 @@ def _fail(error: TunewrightError, as_json: bool) -> int:
 def _usage_error(error: CycloptsError, tokens: Sequence[str]) -> InputError:
     command = tokens[0] if tokens and tokens[0] in COMMANDS else ""
     return InputError(
-        " ".join(str(error).split()),
+        " ".join(str(error).split()).partition(" For further information visit ")[0],
         where=f"tunewright {' '.join(tokens[:3])}".strip(),
         hint=f"tunewright {command} --help".replace("  ", " "),
     )

@@ -37,7 +37,7 @@ def show_error(error: TunewrightError) -> None:
 
 def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
     """One JSON value on standard output and nothing else."""
-    print(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    print(json.dumps(value, ensure_ascii=False, allow_nan=False), flush=True)  # a server goes on after it
 
 
 class Screen:
