@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from tunewright import extensions
 from tunewright.errors import GateError
@@ -121,5 +121,5 @@ def _measured(trial: Trial, trials: Trials, pruner: Pruner.Config, measure: Meas
         lost = replace(trial, state="failed", validations=seen, reason=str(failure))
         return replace(lost, seconds=time.monotonic() - began)
     last = seen[max(seen)] if is_pruned else value
-    state = "pruned" if is_pruned else "complete"
+    state: Literal["pruned", "complete"] = "pruned" if is_pruned else "complete"
     return replace(trial, state=state, value=last, validations=seen, seconds=time.monotonic() - began)
