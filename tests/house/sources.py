@@ -79,3 +79,15 @@ def dotted(node: ast.expr) -> str:
     if isinstance(node, ast.Name):
         return node.id
     return f"{dotted(node.value)}.{node.attr}" if isinstance(node, ast.Attribute) else ""
+
+
+def without_type_checking(path: Path) -> ast.Module:
+    """The tree of a file without the imports that only the type checker sees."""
+
+    class Drop(ast.NodeTransformer):
+        def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+            return node.orelse if ast.unparse(node.test) == "TYPE_CHECKING" else self.generic_visit(node)
+
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    Drop().visit(tree)
+    return tree

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
-from sources import REPOSITORY, imported, python_files
+from sources import REPOSITORY, imported, python_files, without_type_checking
 
 PART_OF = {"pydantic-core": "pydantic", "starlette": "fastapi"}
 """Distributions that belong to another, which pins them."""
@@ -47,18 +46,6 @@ def needed(*folders: str) -> dict[str, str]:
                     name = distribution.lower().replace("_", "-")
                     found[PART_OF.get(name, name)] = f"{path.name}:{line}"
     return found
-
-
-def without_type_checking(path: Path) -> ast.Module:
-    """The tree of a file without the imports that only the type checker sees."""
-
-    class Drop(ast.NodeTransformer):
-        def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
-            return node.orelse if ast.unparse(node.test) == "TYPE_CHECKING" else self.generic_visit(node)
-
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    Drop().visit(tree)
-    return tree
 
 
 def test_the_package_declares_what_it_imports() -> None:

@@ -29,7 +29,6 @@ SCRATCH = {
     "assets/fetch.py": "takes unpacked members out of the private folder of a draft",
     "assets/transfer.py": "receives the archive in the private folder of a draft",
     "data/filling.py": "takes its spool out of the private folder of a draft",
-    "adapt/save.py": "replaces a copied file within the private folder of a draft",
 }
 """Files that write without the store because they write into a folder that the store has given and will hash."""
 

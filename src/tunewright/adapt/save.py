@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import torch
@@ -38,6 +39,9 @@ _TOKENIZER_FILES = (
 
 _NOT_TAKEN_OVER = ("_name_or_path", "auto_map", "torch_dtype", "transformers_version")
 """Keys of the base's configuration that are not true of the tuned model, or that name code."""
+
+
+NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
 class HeadedTask(Protocol):
@@ -83,7 +87,7 @@ def save_model(draft: Draft, module: torch.nn.Module, task: HeadedTask, base: Ba
     names = _stored_names(module, layout)
     weights = {names[name]: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
     save_file(weights, str(draft.path(WEIGHTS)), metadata={"format": "pt"})
-    save_tokenizer(draft, base.folder)
+    save_tokenizer(draft, base.folder, load_tokenizer(base.folder))
     draft.write_json("config.json", _config(module, layout, task, base))
     draft.write_json(
         CARD,
@@ -220,18 +224,20 @@ def _config(module: Classifier, layout: Layout, task: HeadedTask, base: Base) ->
     return config
 
 
-def save_tokenizer(draft: Draft, folder: Path) -> None:
-    """The tokenizer's files as they are, with a pad token."""
+def save_tokenizer(draft: Draft, folder: Path, tokenizer: Any, settings: Mapping[str, object] = NOTHING) -> None:
+    """The tokenizer's files as they are; its configuration with a pad token, and with ``settings``."""
+    name = "tokenizer_config.json"
     for path in sorted(folder.iterdir()):
-        if path.is_file() and path.name.startswith(_TOKENIZER_FILES):
+        if path.is_file() and path.name.startswith(_TOKENIZER_FILES) and path.name != name:
             draft.write_bytes(path.name, path.read_bytes())
-    tokenizer = load_tokenizer(folder)
     pad = _pad_token(tokenizer)
     if tokenizer.pad_token is None and pad is not None:
-        settings = draft.path("tokenizer_config.json")
-        known: dict[str, object] = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
-        settings.unlink(missing_ok=True)
-        draft.write_json(settings.name, {**known, "pad_token": pad})
+        settings = {"pad_token": pad, **settings}
+    if settings:
+        known = json.loads((folder / name).read_text(encoding="utf-8")) if (folder / name).is_file() else {}
+        draft.write_json(name, {**known, **settings})
+    elif (folder / name).is_file():
+        draft.write_bytes(name, (folder / name).read_bytes())
 
 
 def _pad_token(tokenizer: Any) -> str | None:

@@ -8,9 +8,7 @@ tunewright.json                   task, options, base, licence
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 
@@ -30,8 +28,7 @@ def save_language_model(draft: Draft, module: torch.nn.Module, base: Base, card:
     save_file(stored_weights(module), str(draft.path(WEIGHTS)), metadata={"format": "pt"})
     tokenizer = load_tokenizer(base.folder)
     template = ChatTemplate.of(base.folder, tokenizer)
-    save_tokenizer(draft, base.folder)
-    _save_template(draft, template, tokenizer)
+    save_tokenizer(draft, base.folder, tokenizer, {} if tokenizer.chat_template else {"chat_template": template.source})
     settings = dict(kept_config(base), dtype="float32")
     draft.write_json("config.json", settings)
     ends = list(template.stop_ids)
@@ -61,13 +58,3 @@ def stored_weights(module: LanguageModel) -> dict[str, torch.Tensor]:
         known.add(id(value))
         stored[name] = value.detach().cpu().contiguous()
     return stored
-
-
-def _save_template(draft: Draft, template: ChatTemplate, tokenizer: Any) -> None:
-    """The template beside the tokenizer, where the base did not bring it."""
-    if tokenizer.chat_template == template.source:
-        return
-    path = draft.path("tokenizer_config.json")
-    known: dict[str, object] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    path.unlink(missing_ok=True)
-    draft.write_json(path.name, {**known, "chat_template": template.source})

@@ -67,7 +67,7 @@ class Served:
                 self._leases[model] -= 1
             self._close_unused()
 
-    def replace(self, model: Model) -> None:
+    def swap(self, model: Model) -> None:
         """From now on, new requests are answered by ``model``."""
         with self._lock:
             self._model = model

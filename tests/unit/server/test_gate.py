@@ -160,7 +160,7 @@ def test_the_model_is_exchanged_between_requests(serve: Serve, talking: Model, p
     with serve(served) as address, ThreadPoolExecutor(1) as clients:
         old = clients.submit(ask, address)
         until(lambda: parrot.under_way == 1)
-        served.replace(replace(talking, conversation=talk(newer)))
+        served.swap(replace(talking, conversation=talk(newer)))
         assert ask(address).json()["choices"][0]["text"] == "新"
         assert not parrot.is_closed, "a request is under way on it"
         parrot.may_go.set()
@@ -205,7 +205,7 @@ def test_leases_and_exchanges_from_many_threads_close_every_model_once(talking: 
     for thread in threads:
         thread.start()
     for model in models[1:]:
-        served.replace(model)
+        served.swap(model)
     for thread in threads:
         thread.join()
     assert not wrong
