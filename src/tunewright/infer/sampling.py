@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import torch
 
+_COLDEST = 1e-5
+"""Below it a division would overflow, and nothing but the most likely token has been left for long."""
+
 
 def penalise(logits_BV: torch.Tensor, seen_BV: torch.Tensor, penalty_B: torch.Tensor) -> torch.Tensor:
     """Logits of the tokens ``seen`` in prompt or answer divided by the penalty where positive, else multiplied by it.
@@ -70,7 +73,7 @@ def choose(
     ids_B = logits_BV.argmax(dim=1)
     drawn = (temperature_B > 0).nonzero().squeeze(1)
     if len(drawn):
-        warm_DV = logits_BV[drawn] / temperature_B[drawn].to(logits_BV.dtype).unsqueeze(1)
+        warm_DV = logits_BV[drawn] / temperature_B[drawn].clamp(min=_COLDEST).to(logits_BV.dtype).unsqueeze(1)
         kept_DV = keep_top_p(keep_top_k(warm_DV, top_k_B[drawn]), top_p_B[drawn])
         ids_B[drawn] = draw(kept_DV, uniform_B[drawn])
     return ids_B

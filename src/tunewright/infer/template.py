@@ -55,10 +55,7 @@ class ChatTemplate:
 
         ``clock`` tells the date to templates that print it.
         """
-        path = folder / "generation_config.json"
-        settings: Any = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        ends = settings.get("eos_token_id") if isinstance(settings, Mapping) else None
-        end_ids = ends if isinstance(ends, list) else [] if ends is None else [ends]
+        end_ids = _ends(folder / "generation_config.json")
         own: Any = tokenizer.chat_template
         if isinstance(own, Mapping) and own:
             name = "default" if "default" in own else next(iter(own))
@@ -127,6 +124,16 @@ class ChatTemplate:
         start = len(tail) - len(tail.lstrip())
         token = max((one for one in special if tail.startswith(one, start)), key=len, default="")
         return tail[:start] + token if token else ""
+
+
+def _ends(path: Path) -> list[int]:
+    """The ids that end a text, as the model's own settings for generation name them."""
+    try:
+        settings: Any = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise InputError("not a JSON file", where=str(path), given=error, allowed="settings for generation") from error
+    ends = settings.get("eos_token_id") if isinstance(settings, Mapping) else None
+    return [one for one in (ends if isinstance(ends, list) else [ends]) if isinstance(one, int)]
 
 
 def _owners(offsets: Sequence[tuple[int, int]], spans: Sequence[Span]) -> list[int]:

@@ -77,6 +77,8 @@ def test_rows_with_settings_of_their_own_do_not_touch_each_other(logits: torch.T
         assert together[row] == choose(logits[row : row + 1], *(one[row : row + 1] for one in settings))[0]
     assert together[0] == logits[0].argmax()
     assert together[4] == logits[4].argmax()
+    almost_greedy = choose(logits, torch.full((ROWS,), 1e-40), *settings[1:])
+    assert torch.equal(almost_greedy[1:], logits.argmax(dim=1)[1:])
 
 
 def test_what_is_drawn_has_the_probabilities() -> None:
