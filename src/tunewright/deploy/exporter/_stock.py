@@ -30,10 +30,12 @@ class StockReader:
     def encode(self, row: Any) -> list[int]:
         """Token ids of a text, or of the messages of a conversation by the tokenizer's own template."""
         if isinstance(row, str):
-            ids: list[int] = self._tokenizer(row, truncation=True, max_length=self._max_length)["input_ids"]
-            return ids
-        text = self._tokenizer.apply_chat_template(row, tokenize=False)
-        return self._tokenizer(text, add_special_tokens=False)["input_ids"]
+            encoded = self._tokenizer(row, truncation=True, max_length=self._max_length)
+        else:
+            text = self._tokenizer.apply_chat_template(row, tokenize=False)
+            encoded = self._tokenizer(text, add_special_tokens=False)
+        ids: list[int] = encoded["input_ids"]
+        return ids
 
     def logits(self, ids: Sequence[int]) -> Floats:
         """Logits[P, C] of one row."""
