@@ -37,7 +37,7 @@ def following(
             if live != seen:
                 seen = live
                 try:
-                    served.replace(open_live())
+                    served.replace(model=open_live())
                 except TunewrightError as error:
                     logger.error("the live version is not served: %s", error)
 
