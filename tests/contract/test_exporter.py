@@ -67,6 +67,9 @@ def test_a_chat_model_is_handed_over(
 ) -> None:
     exporter.check(CARD, chat_run)
     written = commit_artifact(tmp_path / "out", "key", lambda draft: exporter.write(chat_run, draft)).folder
+    if name == "transformers":
+        ends = json.loads((written / "generation_config.json").read_text(encoding="utf-8"))["eos_token_id"]
+        assert load_tokenizer(tiny_llama_folder).eos_token_id in ends
     after = exporter.load(written, tiny_llama_folder, CARD)
     found = certify(
         Certify.Config(), DIALOGUES, before=_Chat(chat_run / "model"), after=after, hop=name, num_available=2
@@ -76,6 +79,17 @@ def test_a_chat_model_is_handed_over(
     untouched = _Chat(_with_tokenizer_of(chat_run / "model", tiny_llama_folder, tmp_path))
     ids = after.encode(DIALOGUES[0])
     assert abs(untouched.logits(ids) - after.logits(ids)).max() > 0.01, "the base alone would not pass"
+
+
+@pytest.mark.parametrize("name", extensions.names(FAMILY))
+def test_a_chat_model_without_its_template_is_refused(
+    name: str, exporter: Exporter, chat_run: Path, tiny_llama_folder: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(chat_run, tmp_path / "run"))
+    (run / "model" / "chat_template.jinja").unlink()
+    written = commit_artifact(tmp_path / "out", "key", lambda draft: exporter.write(run, draft)).folder
+    with pytest.raises(InputError, match="no chat template"):
+        exporter.load(written, tiny_llama_folder, CARD)
 
 
 def _with_tokenizer_of(tuned: Path, base: Path, tmp_path: Path) -> Path:

@@ -47,12 +47,14 @@ from tunewright.server.speaking import Piece, prompts_of, sampling_of, speak, st
 TEXTS_AT_ONCE = 16
 """Texts classified between two looks at the clock."""
 
+_EVENT = {
+    "type": "object",
+    "properties": {"data": {"type": "string", "description": "A piece, or an error, as JSON; `[DONE]` at the end."}},
+    "required": ["data"],
+}
 _EVENTS = {
-    "content": {
-        "text/event-stream": {
-            "schema": {"type": "string", "description": "With `stream`: pieces as `data: {...}`, then `data: [DONE]`."}
-        }
-    }
+    "description": "Whole, or with `stream` in pieces.",
+    "content": {"text/event-stream": {"itemSchema": _EVENT}},
 }
 
 

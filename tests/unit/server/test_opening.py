@@ -56,14 +56,14 @@ def test_a_damaged_model_is_not_served(classifier_folder: Path, tmp_path: Path) 
 
 
 def test_the_command_serves_until_it_is_interrupted(classifier_folder: Path, start_process: StartProcess) -> None:
-    command: list[str | Path] = [
+    command = [
         sys.executable,
         "-W",
         "error",
         "-m",
         "tunewright",
         "serve",
-        classifier_folder,
+        str(classifier_folder),
         "--port",
         "0",
         "--json",

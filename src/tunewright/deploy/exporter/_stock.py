@@ -30,11 +30,12 @@ class StockReader:
     def encode(self, row: Any) -> list[int]:
         """Token ids of a text, or of the messages of a conversation by the tokenizer's own template."""
         if isinstance(row, str):
-            ids: list[int] = self._tokenizer(row, truncation=True, max_length=self._max_length)["input_ids"]
-            return ids
-        text = self._tokenizer.apply_chat_template(row, tokenize=False)
-        encoded: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
-        return encoded
+            encoded = self._tokenizer(row, truncation=True, max_length=self._max_length)
+        else:
+            text = self._tokenizer.apply_chat_template(row, tokenize=False)
+            encoded = self._tokenizer(text, add_special_tokens=False)
+        ids: list[int] = encoded["input_ids"]
+        return ids
 
     def logits(self, ids: Sequence[int]) -> Floats:
         """Logits[P, C] of one row."""
@@ -61,12 +62,20 @@ def load_stock(folder: Path, model: Mapping[str, Any], **options: Any) -> Any:
         ) from error
 
 
-def load_stock_tokenizer(folder: Path) -> Any:
-    """The tokenizer of ``folder`` as AutoTokenizer loads it."""
+def load_stock_tokenizer(folder: Path, model: Mapping[str, Any]) -> Any:
+    """The tokenizer of ``folder`` as AutoTokenizer loads it. Raises InputError for a chat model's without a template."""
     from transformers import AutoTokenizer
 
     quiet()
-    return AutoTokenizer.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    if model["task"] == CHAT and not tokenizer.chat_template:
+        raise InputError(
+            "the tokenizer of this model has no chat template, so nobody else can talk to it",
+            where=str(folder),
+            allowed="chat_template.jinja beside the tokenizer",
+            hint="train again with this version, which saves the template that it trains with",
+        )
+    return tokenizer
 
 
 def check_head(model: Mapping[str, Any], folder: Path) -> None:

@@ -42,7 +42,7 @@ class Adapter:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing")  # peft asks under the older name
             adapted: Any = PeftModel.from_pretrained(stock, str(folder))
-        return StockReader(adapted, load_stock_tokenizer(folder), model.get("max_length"))
+        return StockReader(adapted, load_stock_tokenizer(folder, model), model.get("max_length"))
 
 
 def _place(folder: Path) -> Path:
