@@ -170,6 +170,7 @@ def test_small_data_are_judged_out_of_fold(tmp_path: Path, tiny_bert_folder: Pat
     )
     assert result["judged_on"] == "out-of-fold"
     assert result["num_judged"] == 90
+    assert result["metrics"]["accuracy"]["value"] > 0.8, "each answer is held against the label of its own row"
     assert "fold" in result["verdict"]["design"]
 
 

@@ -49,7 +49,7 @@ def from_codes(codes: torch.Tensor, magnitudes_B: torch.Tensor) -> torch.Tensor:
     """The weights[B, 64] in fp32 that the codes stand for."""
     levels = torch.tensor(code_book(), device=codes.device)
     pairs = torch.cartesian_prod(levels, levels)  # row 16 i + j holds the levels i and j
-    return torch.nn.functional.embedding(codes.int(), pairs).flatten(1) * magnitudes_B.unsqueeze(1)
+    return torch.nn.functional.embedding(codes.int(), pairs).flatten(1).mul_(magnitudes_B.unsqueeze(1))
 
 
 class FourBit(torch.nn.Module):

@@ -47,11 +47,12 @@ def wrap_adapted(module: Any, objective: Objective, config: AdapterConfig, seed:
     from peft import LoraConfig, inject_adapter_in_model
 
     paths, reason = find_targets(module.trunk, config.targets)
-    kept = {name.removeprefix("trunk."): layer for name, layer in module.named_modules()}
-    names = shortest_names(paths, kept.keys() - paths)
+    inside = dict(module.trunk.named_modules())
+    outside = {name for name, layer in module.named_modules() if layer not in inside.values()}
+    names = shortest_names(paths, (inside.keys() | outside) - set(paths))
     lora = LoraConfig(
         r=config.rank, lora_alpha=config.alpha, lora_dropout=config.dropout, target_modules=list(paths),
-        fan_in_fan_out=not isinstance(kept[paths[0]], torch.nn.Linear), **variant,
+        fan_in_fan_out=not isinstance(inside[paths[0]], torch.nn.Linear), **variant,
     )  # fmt: skip
     if config.recompute:
         set_recompute(module.trunk, wanted=True)
