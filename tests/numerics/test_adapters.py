@@ -14,11 +14,13 @@ from torch.nn import functional
 
 from tunewright import extensions
 from tunewright.adapt.adapter import CONFIG, save_adapter
+from tunewright.adapt.language import LanguageModel
 from tunewright.adapt.method._adapter import find_targets
 from tunewright.adapt.save import save_classifier_adapter, save_model
 from tunewright.adapt.task.classify import Classify
 from tunewright.errors import InputError
 from tunewright.infer.batch import flatten
+from tunewright.infer.forward import run_trunk
 from tunewright.infer.load import load_language_model, load_tokenizer, load_trunk
 from tunewright.store.artifact import commit_artifact
 from tunewright.train.optim import split_by_decay
@@ -160,21 +162,11 @@ def test_the_folded_model_is_saved_as_any_other(make_base: Any, tmp_path: Path) 
     assert (found - wanted).abs().max() < 1e-5
 
 
-class Language(torch.nn.Module):
-    """A stock language model as a module with a trunk and the head that came with it: Batch -> logits[T, V]."""
+class Language(LanguageModel):
+    """A language model that answers with its logits[T, V]."""
 
-    trains_head = False
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.trunk = model.base_model
-        self.head = model.lm_head
-
-    def forward(self, batch: Batch) -> torch.Tensor:
-        from tunewright.infer.forward import run_trunk
-
-        logits: torch.Tensor = self.head(run_trunk(self.trunk, batch.streams["source"]))
-        return logits
+    def forward(self, batch: Batch) -> Any:
+        return self.head(run_trunk(self.trunk, batch.streams["source"]))
 
 
 @pytest.mark.parametrize("folder_name", ["tiny_llama_folder", "tiny_gpt2_folder"])
@@ -248,9 +240,10 @@ class One(torch.nn.Module):
 @pytest.mark.parametrize("options", VARIANTS, ids=["lora", "rslora", "dora"])
 @pytest.mark.parametrize("kind", ["linear", "conv1d"])
 def test_the_layer_is_the_papers_formula(kind: str, options: dict[str, Any]) -> None:
-    from transformers.pytorch_utils import Conv1D
+    from transformers import pytorch_utils
 
-    layer: Any = torch.nn.Linear(5, 7) if kind == "linear" else Conv1D(7, 5)
+    stock: Any = pytorch_utils
+    layer: Any = torch.nn.Linear(5, 7) if kind == "linear" else stock.Conv1D(7, 5)
     torch.nn.init.normal_(layer.bias)
     weight = (layer.weight if kind == "linear" else layer.weight.T).detach().double().clone()
     module = One(layer)

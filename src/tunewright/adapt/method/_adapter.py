@@ -50,10 +50,15 @@ def wrap_adapted(module: Any, objective: Objective, config: AdapterConfig, seed:
     inside = dict(module.trunk.named_modules())
     outside = {name for name, layer in module.named_modules() if layer not in inside.values()}
     names = shortest_names(paths, (inside.keys() | outside) - set(paths))
-    lora = LoraConfig(
-        r=config.rank, lora_alpha=config.alpha, lora_dropout=config.dropout, target_modules=list(paths),
-        fan_in_fan_out=not isinstance(inside[paths[0]], torch.nn.Linear), **variant,
-    )  # fmt: skip
+    settings: dict[str, Any] = {
+        "r": config.rank,
+        "lora_alpha": config.alpha,
+        "lora_dropout": config.dropout,
+        "target_modules": list(paths),
+        "fan_in_fan_out": not isinstance(inside[paths[0]], torch.nn.Linear),
+        **variant,
+    }
+    lora = LoraConfig(**settings)
     if config.recompute:
         set_recompute(module.trunk, wanted=True)
     with torch.random.fork_rng(devices=[]):
