@@ -89,7 +89,8 @@ def start_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartPro
     def start(
         *command: str | int | Path, environment: Mapping[str, str] = {}, folder: Path | None = None
     ) -> subprocess.Popen[str]:
-        watched = {"PYTHONPATH": str(AUDIT), audit_hook.LOG: str(log), "PYTHONUTF8": "1"}
+        paths = [str(AUDIT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        watched = {"PYTHONPATH": os.pathsep.join(paths), audit_hook.LOG: str(log), "PYTHONUTF8": "1"}
         process: subprocess.Popen[str] = audit_hook.start(
             subprocess.Popen,
             [str(word) for word in command],
@@ -142,6 +143,17 @@ def minilm_folder() -> Path:
     from tunewright.assets import fetch_model
 
     return _fetched(lambda: fetch_model("minilm-l6"))
+
+
+@pytest.fixture(scope="session")
+def smollm2_folder() -> Path:
+    """The real SmolLM2-135M-Instruct from the cache; 538 MB are not fetched for a test."""
+    from tunewright.assets import where
+
+    folder = where("smollm2-135m-instruct")
+    if folder is None:
+        pytest.skip("SmolLM2 is not in the cache: tunewright assets fetch smollm2-135m-instruct")
+    return folder
 
 
 @pytest.fixture(scope="session")

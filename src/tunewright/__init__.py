@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,10 +19,11 @@ if TYPE_CHECKING:
     from tunewright.doctor import examine
     from tunewright.pipeline import run
     from tunewright.replaying import replay
+    from tunewright.tuning import tune
 
 os.environ.setdefault("GOMP_SPINCOUNT", "5000")  # before torch loads: threads that wait for long give their core away
 
-__all__ = ["examine", "predict", "predict_file", "replay", "run"]
+__all__ = ["examine", "predict", "predict_file", "replay", "run", "tune"]
 
 _HOMES = {
     "examine": "doctor",
@@ -28,6 +31,7 @@ _HOMES = {
     "predict_file": "answering",
     "replay": "replaying",
     "run": "pipeline",
+    "tune": "tuning",
 }
 
 
@@ -36,3 +40,14 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(name)
     return getattr(importlib.import_module(f"tunewright.{_HOMES[name]}"), name)
+
+
+class _Package(ModuleType):
+    """Keeps ``tunewright.tune`` the public function: importing the folder of that name would put the module there."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name not in _HOMES or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -12,7 +12,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -21,23 +21,23 @@ from tunewright import extensions, result
 from tunewright.adapt import encode as encoding
 from tunewright.adapt.choose import choose_task
 from tunewright.config.base import AUTO
-from tunewright.config.load import with_automatic
+from tunewright.config.load import with_automatic, with_recorded
 from tunewright.config.write import to_yaml
 from tunewright.data.clean.base import build_chain
-from tunewright.data.inputs import gather, survey
+from tunewright.data.inputs import look
 from tunewright.data.prepare import dataset_key, open_dataset, prepare
 from tunewright.errors import GateError, InputError, Interrupted
 from tunewright.judging import followed, judge
 from tunewright.judging.case import Case
 from tunewright.model.select import find_source, select
-from tunewright.recipe import Recipe, Request, fillable, read_request, run_name
+from tunewright.recipe import Recipe, Request, as_command, fillable, read_request, run_name
 from tunewright.report.config import Report as Shown
 from tunewright.report.render import render
 from tunewright.seams import Method
 from tunewright.store.artifact import open_artifact
 from tunewright.store.digest import digest_code, digest_json, sha256_file
-from tunewright.store.run import CHECKPOINTS, RESULT, RunFolder
-from tunewright.store.runs import withdraw
+from tunewright.store.run import CHECKPOINTS, RECIPE, RESULT, RunFolder, to_finish
+from tunewright.store.runs import begun
 from tunewright.train import rows as embedding_rows
 from tunewright.train.batches import read_examples
 from tunewright.train.plan import make_plan
@@ -61,11 +61,15 @@ class Pinned:
 
 @dataclass(frozen=True, slots=True)
 class Watcher:
-    """Who looks on: progress, the choices made for the user, and whether somebody asked to stop."""
+    """Who looks on: progress, the choices made for the user, whether somebody asked to stop, and each evaluation.
+
+    ``measured(number, value)``: the declared metric on the validation rows after the evaluation of this number, from 1.
+    """
 
     tell: Tell = tell_nobody
     say: Callable[[Choice], None] = say_nothing
     asked_to_stop: Callable[[], bool] = lambda: False
+    measured: Callable[[int, float], None] = lambda *_: None
 
 
 def run(
@@ -113,8 +117,11 @@ def judge_again(
 
     Raises InputError where the run has no tuned model yet.
     """
-    road = Road(read_request(folder / "recipe.yaml", overrides, {}), watcher or Watcher())
-    with road.reopen(folder, command):
+    run_folder = RunFolder.open(folder)
+    if run_folder.read_json(RESULT) is None:
+        raise _not_trained(run_folder)
+    road = Road(read_request(folder / RECIPE, overrides, {}), watcher or Watcher())
+    with road.reopen(run_folder, command):
         dataset, encoded, plan, checkpoint = road.trained()
         base = road.select(dataset)
         report = road.evaluate(dataset, base, encoded, plan)
@@ -130,6 +137,7 @@ class Road:
     pinned: Pinned | None = None
     choices: list[Choice] = field(default_factory=list)
     timings: dict[str, float] = field(default_factory=dict)
+    earlier: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def recipe(self) -> Recipe:
@@ -146,47 +154,40 @@ class Road:
     def recognise(self) -> None:
         """Look at the data: which task it is for, and which column fills which field."""
         with self._timed("recognise"):
-            inputs = gather(self.recipe.data, self.request.rows, self.watcher.tell)
-            profiles = survey(inputs, self.watcher.tell)
+            self.inputs = look(self.recipe.data, self.request.rows, self.watcher.tell)
             named = {field: str(column) for field, column in self.recipe.data.columns.items()}
-            self.task, chosen = choose_task(self.recipe.task, profiles, named)
+            self.task, chosen = choose_task(self.recipe.task, self.inputs.profiles, named)
         self._decide(*chosen)
 
     @contextmanager
     def open(self, out: str | Path | None, runs: Path, command: Sequence[str]) -> Iterator[None]:
         """The run's folder, locked; named by the recipe's name and the digest of all that goes in."""
-        self.command = list(command) or ["tunewright", "run", self.request.given_as]
-        self.data_key = dataset_key(self.recipe.data, self.task, self.request.rows, self.watcher.tell)
-        asked = self.recipe.model_dump(mode="json", exclude={"name", "report"})
+        self.command = list(command) or as_command(self.request, out)
+        self.data_key = dataset_key(self.recipe.data, self.task, self.inputs)
+        asked = self.recipe.model_dump(mode="json", exclude={"name", "report", "tune"})
         asked["data"] = None  # its content counts, not its path
         identity = digest_json([asked, self.data_key])
         folder = Path(out) if out is not None else runs / f"{run_name(self.request)}-{identity[:8]}"
-        is_new = not folder.exists()
-        parents = [parent for parent in folder.absolute().parents if not parent.exists()]
-        self.folder = RunFolder.open(folder, create=True, identity=identity, command=self.command)
-        try:
-            with self._held(self.folder):
-                yield
-        except (InputError, GateError):
-            if is_new and not (folder / CHECKPOINTS).exists():
-                withdraw(folder, parents)
-            raise
-
-    @contextmanager
-    def reopen(self, folder: Path, command: Sequence[str]) -> Iterator[None]:
-        """The folder of an earlier run, locked, with the task that it decided on."""
-        self.command = list(command) or ["tunewright", "evaluate", str(folder)]
-        self.folder = RunFolder.open(folder)
-        self.task = extensions.load("adapt.task", self.recipe.task.name)(self.recipe.task.config)
-        with self._held(self.folder):
+        with begun(folder, identity, self.command, CHECKPOINTS) as opened:
+            self._enter(opened)
             yield
 
     @contextmanager
-    def _held(self, folder: RunFolder) -> Iterator[None]:
+    def reopen(self, folder: RunFolder, command: Sequence[str]) -> Iterator[None]:
+        """The folder of an earlier run, locked, with the task that it decided on; what it recorded is taken over."""
+        self.command = list(command) or ["tunewright", "evaluate", str(folder.folder)]
+        self._enter(folder)
+        self.task = extensions.load("adapt.task", self.recipe.task.name)(self.recipe.task.config)
+        with self.folder.lock():
+            self.earlier = self.folder.read_json(RESULT) or {}
+            loaded = with_recorded(self.request.loaded, self.earlier["config"]["origins"])
+            self.request = replace(self.request, loaded=loaded)
+            yield
+
+    def _enter(self, folder: RunFolder) -> None:
+        self.folder = folder
         self.runs = folder.folder.absolute().parent
         self.events = folder.events()
-        with folder.lock():
-            yield
 
     def finished(self, until: Until) -> dict[str, Any] | None:
         """The result of a run that has come this far before, by the same code and with the same report options."""
@@ -202,13 +203,9 @@ class Road:
         plan = self.folder.read_json("plan.json")
         data, encoded, model = (stages[name] for name in ("data", "encoded", "model"))
         if data is None or encoded is None or model is None or plan is None:
-            raise InputError(
-                "this run has no tuned model yet",
-                where=str(self.folder.folder),
-                allowed="a run whose training is done",
-                hint=shlex.join(self.folder.command),
-            )
+            raise _not_trained(self.folder)
         dataset = open_dataset(data.folder)
+        self.digest = _content_digest(dataset)
         self.task = self.task.bind(dataset)
         facts: Any = model.facts
         checkpoint = Checkpoint(folder=model.folder, digest=model.digest, **facts)
@@ -222,13 +219,14 @@ class Road:
                 dataset = open_dataset(standing.folder)
             else:
                 target = self.folder.stage("data")
-                dataset = prepare(self.recipe.data, self.task, target, rows=self.request.rows, tell=self.watcher.tell)
+                dataset = prepare(self.recipe.data, self.task, target, inputs=self.inputs, tell=self.watcher.tell)
         self._decide(*dataset.choices)
-        if self.pinned and self.pinned.data != _content_digest(dataset):
+        self.digest = _content_digest(dataset)
+        if self.pinned and self.pinned.data != self.digest:
             raise InputError(
                 "the data are not those of the original run",
                 where=", ".join(file.path for file in dataset.files),
-                given=_content_digest(dataset)[:16],
+                given=self.digest[:16],
                 allowed=self.pinned.data[:16],
                 hint="restore the files, or start a new run: tunewright run",
             )
@@ -270,7 +268,7 @@ class Road:
     def encode(self, dataset: Dataset, base: Base) -> Encoded:
         """Dataset -> Encoded; closes the Ledger."""
         with self._timed("encode"):
-            described = digest_json([self.recipe.task.as_json(), list(dataset.labels)])
+            described = digest_json([self.recipe.task.name, self.recipe.task.config.of_rows(), list(dataset.labels)])
             key = encoding.encoding_key(self.recipe.encode, dataset, base, described)
             standing = self.folder.open_stage("encoded", key)
             if standing is not None:
@@ -328,7 +326,8 @@ class Road:
         latest = checkpoints.latest()
         for damage in checkpoints.findings():
             self.watcher.say(Choice("train.checkpoint", "passed over", damage))
-        self.events.rewind(latest.step if latest else 0)
+        if latest or self.events.read("step"):
+            self.events.rewind(latest.step if latest else 0)
         validation = read_examples(encoded, "validation", remap)
         watch = Watch(
             validation=validation,
@@ -338,6 +337,7 @@ class Road:
             checkpoints=checkpoints,
             events=self.events,
             asked_to_stop=self.watcher.asked_to_stop,
+            measured=self.watcher.measured,
             tell=self.watcher.tell,
         )
         fit = Fit(trainable=trainable, plan=plan, config=self.recipe.train, seed=self.recipe.seed)
@@ -345,7 +345,7 @@ class Road:
         self.events.flush()
         if not checkpoint.stopped_because:
             problem = "stopped on request; everything up to this step is kept"
-            raise Interrupted(problem, where=str(self.folder.folder), hint="the same command goes on from here")
+            raise Interrupted(problem, where=str(self.folder.folder), hint=shlex.join(self.command))
         thresholds = followed.decision_thresholds(
             self.task,
             dataset,
@@ -384,7 +384,7 @@ class Road:
                     method=self._method(),
                     model=self.folder.stage("model"),
                     events=self.events.read(),
-                    command=f"tunewright run {self.request.given_as}",
+                    command=shlex.join(as_command(self.request)),
                     run=str(self.folder.folder),
                     tell=self.watcher.tell,
                 )
@@ -403,6 +403,9 @@ class Road:
     ) -> dict[str, Any]:
         """Write the filled recipe, ``result.json`` and the report; return what the JSON says."""
         loaded = with_automatic(self.request.loaded, fillable(self.request.loaded, self.choices))
+        known = {each["path"]: Choice(**each) for each in self.earlier.get("choices", ())}
+        known |= {choice.path: choice for choice in self.choices}
+        timings = {**self.earlier.get("timings", {}), "total": 0.0, **self.timings}
         content: dict[str, Any] = {
             "format": result.FORMAT,
             "id": self.folder.folder.name,
@@ -415,28 +418,31 @@ class Road:
             "method": loaded.config.method.name,
             **result.model_part(base),
             **result.data_part(dataset, encoded),
-            **result.config_part(loaded, self.choices),
+            **result.config_part(loaded, tuple(known.values())),
             **result.environment_part(),
-            "hashes": {"data": _content_digest(dataset), "encoded": encoded.fingerprint, "base": base.digest},
-            "timings": {**self.timings, "total": sum(self.timings.values())},
+            "hashes": {"data": self.digest, "encoded": encoded.fingerprint, "base": base.digest},
+            "timings": {**timings, "total": sum(timings.values())},
             "peak_memory_bytes": result.peak_memory_bytes(),
+            "next_commands": self._next_commands() if report else [to_finish(self.command)],
         }
+        if encoded.xray is not None:
+            content["xray"] = Shown(self.recipe.report).select_xray(encoded.xray)
         if plan is not None and checkpoint is not None:
             content |= result.training_part(plan, checkpoint, self.events.read(), self._followed())
             content["hashes"]["weights"] = sha256_file(checkpoint.folder / "model.safetensors")
         if report is not None:
             shown = Shown(self.recipe.report)
             content |= result.verdict_part(report, dataset, shown, self.task)
-            content["next_commands"] = self._next_commands()
+        content |= {name: self.earlier[name] for name in ("command", "curves") if name in self.earlier}
         content = result.plain(content)
-        self.folder.write_document("recipe.yaml", to_yaml(loaded))
+        self.folder.write_document(RECIPE, to_yaml(loaded))
         self.folder.write_document("report.html", render(content))
         self.folder.write_document("result.json", content)
         return content
 
     def _next_commands(self) -> list[str]:
-        folder = self.folder.folder
-        return [f"tunewright predict {folder} 'your text here'", f"tunewright predict {folder} FILE -o answers.csv"]
+        predict = ["tunewright", "predict", str(self.folder.folder)]
+        return [shlex.join([*predict, "your text here"]), shlex.join([*predict, "FILE", "-o", "answers.csv"])]
 
     def _followed(self) -> str:
         return self._chosen("train.followed_metric") or self._chosen("evaluate.metric")
@@ -451,7 +457,7 @@ class Road:
 
     def _train_key(self, base: Base, encoded: Encoded, plan: Plan) -> str:
         recipe = self.recipe
-        asked = [recipe.train.model_dump(mode="json"), recipe.method.as_json(), recipe.seed]
+        asked = [recipe.train.model_dump(mode="json"), recipe.method.as_json(), recipe.task.as_json(), recipe.seed]
         decided = [[choice.path, choice.value] for choice in plan.choices]
         code = digest_code("tunewright.train", "tunewright.adapt", "tunewright.infer")
         return digest_json([encoded.fingerprint, base.digest, asked, decided, code])
@@ -474,10 +480,20 @@ class Road:
         self.timings[stage] = self.timings.get(stage, 0.0) + time.monotonic() - started
 
 
+def _not_trained(folder: RunFolder) -> InputError:
+    return InputError(
+        "this run has no tuned model yet",
+        where=str(folder.folder),
+        given="a run that stopped before",
+        allowed="a run whose training is done",
+        hint=to_finish(folder.command),
+    )
+
+
 def _read_plan(saved: Mapping[str, Any]) -> Plan:
     return Plan(tuple(Choice(**choice) for choice in saved["choices"]))
 
 
 def _content_digest(dataset: Dataset) -> str:
     """The digest of the rows themselves, split by split, whatever options led to them."""
-    return digest_json([[split, sha256_file(dataset.folder / f"{split}.arrow")] for split in dataset.splits])
+    return digest_json([[split, sha256_file(dataset.folder / f"{split}.arrow")] for split in sorted(dataset.splits)])

@@ -24,12 +24,18 @@ from tunewright.types import (
     Floats,
     Generation,
     Objective,
+    Plan,
+    Reading,
     Recognition,
     Record,
     Row,
     Sampling,
+    Space,
     Tell,
     Trainable,
+    Trials,
+    Value,
+    Window,
     tell_nobody,
 )
 
@@ -139,6 +145,10 @@ class Task(Protocol):
         """The baselines to compare with."""
         ...
 
+    def search_space(self, plan: Plan) -> Space:
+        """What `tune` varies where the recipe declares no space: options of training and of the task, around the plan's."""
+        ...
+
 
 class RowEncoder(Protocol):
     """Turns prepared rows into examples for one base."""
@@ -234,6 +244,14 @@ class Engine(Protocol):
         ...
 
 
+class Strategy(Protocol):
+    """A search strategy (``tune/strategy/*.py``): it keeps nothing, the trials that have ended are all that it knows."""
+
+    def ask(self, space: Space, ended: Trials, seed: int) -> Mapping[str, Value] | None:
+        """The next point of the space; None where none is left. The same trials and seed give the same point."""
+        ...
+
+
 Encoder = Callable[[Sequence[str]], "Floats"]
 """Texts to frozen embeddings[N, H] of the untouched base; given to baselines as an argument."""
 
@@ -247,4 +265,44 @@ class Baseline(Protocol):
 
     def predict(self, texts: Sequence[str], encoder: Encoder | None) -> Classified:
         """Answer for other rows, with the same label names as the gold answers it was fitted on."""
+        ...
+
+
+class Signal(Protocol):
+    """A sign of drift (``maintain/signal/*.py``): a distance between requests and what the model was tuned on."""
+
+    def score(self, window: Window, reference: Window, level: float, seed: int) -> Reading | None:
+        """The distance, with the probability of one as large if nothing had changed; None where the signal does not apply.
+
+        That p-value is honest at any size of the window: it is at most ``level`` in at most that share of windows of the
+        reference's own kind. ``level`` also says how fine the p-value has to be.
+        """
+        ...
+
+
+class Exporter(Protocol):
+    """A form in which a tuned model leaves this package (``deploy/exporter/*.py``)."""
+
+    def check(self, model: Mapping[str, Any], folder: Path) -> None:
+        """Raise InputError where a model with this ``tunewright.json``, of the run in ``folder``, cannot take this form."""
+        ...
+
+    def write(self, folder: Path, draft: Draft) -> None:
+        """Write what the tuned model of the run in ``folder`` becomes."""
+        ...
+
+    def load(self, folder: Path, base: Path, model: Mapping[str, Any]) -> Reader:
+        """What was written, loaded as those load it who receive it; ``base`` is the folder of the untouched base."""
+        ...
+
+
+class Reader(Protocol):
+    """A model with its tokenizer, asked in the same way whoever loaded it; for certificates."""
+
+    def encode(self, row: Any) -> list[int]:
+        """Token ids of a row: a text, or the messages of a conversation."""
+        ...
+
+    def logits(self, ids: Sequence[int]) -> Floats:
+        """Logits[P, C] at P positions: one for a classifier, one for each token for a language model."""
         ...

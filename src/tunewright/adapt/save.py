@@ -3,7 +3,8 @@
 config.json          the base's, with the label names and the stock class's name
 model.safetensors    weights under transformers' names
 tokenizer files      as the base had them, with a pad token
-tunewright.json      task, options, labels, thresholds, max_length: what `predict` needs besides
+tunewright.json      task, options, labels, thresholds, max_length: what `predict` needs besides,
+                     and the digests of golden token ids, checked before serving
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tunewright.adapt.attach import build_classifier, head_settings, is_stock
 from tunewright.adapt.classifier import Classifier
 from tunewright.adapt.layout import Layout, layout_of
 from tunewright.errors import InputError
+from tunewright.infer.golden import GOLDEN, golden_ids
 from tunewright.infer.load import load_tokenizer, load_trunk, read_config
 from tunewright.store.artifact import Draft
 from tunewright.types import Adapter, Base, Classified, Floats
@@ -95,6 +97,7 @@ def save_model(draft: Draft, module: torch.nn.Module, task: HeadedTask, base: Ba
             "base": base.name,
             "licence": base.licence,
             "stock_class": layout.stock_class if is_stock(layout, task.config) else None,
+            GOLDEN: golden_ids(load_tokenizer(base.folder)),
             **card,
         },
     )

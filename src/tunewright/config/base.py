@@ -59,6 +59,13 @@ class ComponentConfig(BaseModel):
     shorthand: ClassVar[str] = ""
     """The option that a bare value fills: with ``shorthand = "name"``, ``model: minilm-l6`` is ``model: {name: minilm-l6}``."""
 
+    only_training: ClassVar[frozenset[str]] = frozenset()
+    """Options of a task that leave its rows and examples as they are: what was prepared is good for all their values."""
+
+    def of_rows(self) -> dict[str, Any]:
+        """The other options: those that prepared and encoded rows depend on."""
+        return self.model_dump(mode="json", exclude=set(self.only_training))
+
     @classmethod
     def spread(cls, given: Any) -> Any:
         """A bare value as a mapping, where the component declares a ``shorthand``; anything else as it came."""
@@ -138,14 +145,14 @@ def choose(family: str, default: str, given: object) -> object:
     if name == AUTO == default:
         if options:
             allowed = {"allowed": ", ".join(extensions.names(family)), "hint": "name it beside its options"}
-            raise PydanticCustomError("extension", "options are given to something that is not named", allowed)
+            raise PydanticCustomError("explained", "options are given to something that is not named", allowed)
         return Extension(family, AUTO, NoOptions())
     name = name if isinstance(name, str) else repr(name)
     try:
         config = config_of(family, name)
     except InputError as error:
         parts = {"given": name, "allowed": error.allowed, "hint": error.hint}
-        raise PydanticCustomError("extension", "{problem}", {"problem": error.problem, **parts}) from None
+        raise PydanticCustomError("explained", "{problem}", {"problem": error.problem, **parts}) from None
     return Extension(family, name, config.model_validate(options))
 
 

@@ -19,7 +19,7 @@ from tunewright.seams import Encoder
 from tunewright.train import rows as embedding_rows
 from tunewright.train.batches import Examples, read_examples
 from tunewright.train.train import Fit, fit_quietly
-from tunewright.types import Classified, Encoded, Floats, Ints, Report
+from tunewright.types import SPLITS, Classified, Encoded, Floats, Ints, Report
 
 
 @dataclass
@@ -95,8 +95,8 @@ class Bench:
 
 
 def all_examples(encoded: Encoded, remap: Ints | None) -> Examples:
-    """The examples of train, validation and test laid end to end, in this order whatever order a manifest names them in."""
-    parts = [read_examples(encoded, split, remap) for split in ("train", "validation", "test")]
+    """The examples of every split laid end to end, in the order in which an evaluation numbers all rows."""
+    parts = [read_examples(encoded, split, remap) for split in SPLITS]
     return Examples(
         [ids for part in parts for ids in part.ids],
         torch.cat([part.targets for part in parts]),
@@ -122,4 +122,5 @@ def judge_labels(case: Case) -> Report:
         command=case.command,
         run=case.run,
         tell=case.tell,
+        units=case.dataset.units if case.dataset.has_units else None,
     )

@@ -16,16 +16,34 @@ from tunewright.report.config import Report
 from tunewright.report.markup import Markup, datum, element, join
 from tunewright.report.node import Node
 from tunewright.report.privacy import Policy
-from tunewright.report.section import confusion, data, discrimination, metrics, record, training, verdict, wrong
+from tunewright.report.section import (
+    confusion,
+    data,
+    dialogues,
+    discrimination,
+    metrics,
+    record,
+    search,
+    training,
+    verdict,
+    wrong,
+    xray,
+)
 from tunewright.report.wording import large
 
 CONTENTS = (
+    ("winner", "Winner"),
+    ("trials", "Trials"),
+    ("importance", "Importance"),
     ("numbers", "Numbers"),
     ("diagnosis", "Diagnosis"),
     ("training", "Training"),
     ("curves", "Score curves"),
     ("confusion", "Confusion"),
     ("errors", "Worst errors"),
+    ("predicted", "Prediction and length"),
+    ("dialogues", "Dialogues"),
+    ("supervision", "Supervision"),
     ("data", "Data"),
     ("choices", "Choices"),
     ("config", "Configuration"),
@@ -53,13 +71,19 @@ def render(result: Mapping[str, object], config: Report.Config | None = None) ->
 
 def _sections(node: Node, policy: Policy) -> list[Markup]:
     return [
-        verdict.verdict(node),
+        search.opening(node) if node["search"] else verdict.verdict(node),
+        search.winner(node),
+        search.trials(node),
+        search.importance(node),
         metrics.metrics(node),
         verdict.diagnosis(node),
         training.training(node),
         discrimination.discrimination(node),
         confusion.confusion(node),
         wrong.wrong(node, policy),
+        dialogues.predicted(node),
+        dialogues.dialogues(node, policy),
+        xray.xray(node, policy),
         data.data(node, policy),
         record.choices(node),
         record.configuration(node),

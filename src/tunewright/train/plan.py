@@ -13,6 +13,7 @@ import torch
 from tunewright.infer.load import read_width
 from tunewright.train.probe import choose_device, probe_dtype
 from tunewright.types import Base, Choice, Plan
+from tunewright.words import counted
 
 if TYPE_CHECKING:
     from tunewright.train.config import Train
@@ -55,7 +56,7 @@ def _asked(name: str, value: object) -> Choice | None:
 def _enough_epochs(num_rows: int, batch_size: int) -> Choice:
     steps_per_epoch = max(1, math.ceil(num_rows / batch_size))
     epochs = min(MOST_EPOCHS, max(USUAL_EPOCHS, math.ceil(FEW_STEPS / steps_per_epoch)))
-    few = f"{steps_per_epoch} updates a pass: few rows need more passes"
+    few = f"{counted(steps_per_epoch, 'update')} a pass: few rows need more passes"
     return Choice("train.epochs", epochs, "enough for most data" if epochs == USUAL_EPOCHS else few)
 
 

@@ -21,6 +21,7 @@ from tunewright.train.consumers import (
     EvaluateEvery,
     Evaluation,
     Events,
+    Measured,
     Progress,
     StopEarly,
     StopWhenAsked,
@@ -52,7 +53,10 @@ class Fit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
-    """Who watches a training: score(outputs[N, C] of the validation rows), the declared metric, and where facts go."""
+    """Who watches a training: score(outputs[N, C] of the validation rows), the declared metric, and where facts go.
+
+    ``measured(number, value)`` is told the declared metric after each evaluation, counted from 1.
+    """
 
     validation: Examples
     score: Callable[[Floats], Mapping[str, float | None]]
@@ -61,6 +65,7 @@ class Watch:
     checkpoints: CheckpointStore
     events: EventLog
     asked_to_stop: Callable[[], bool]
+    measured: Callable[[int, float], None] = lambda *_: None
     tell: Tell = tell_nobody
 
 
@@ -140,10 +145,12 @@ class _Run:
         self.watch = watch
         self.early = early
         num_steps = loop.settings.num_steps
+        every = fit.config.evaluate_every or loop.batches.steps_per_epoch
         self.consumers: Sequence[Consumer] = (
             Events(lambda kind, facts: watch.events.append(kind, **facts)),
             Progress(watch.tell, num_steps),
-            EvaluateEvery(fit.config.evaluate_every or loop.batches.steps_per_epoch, num_steps),
+            EvaluateEvery(every, num_steps),
+            Measured(watch.measured, every),
             early,
             CommitEvery(fit.config.commit_seconds),
             StopWhenLost(MOST_SKIPPED, float(fit.plan["train.lr"])),

@@ -17,6 +17,7 @@ from tunewright.types.basic import (
     tell_nobody,
 )
 from tunewright.types.data import (
+    SPLITS,
     ColumnProfile,
     Dataset,
     Facts,
@@ -31,6 +32,7 @@ from tunewright.types.data import (
     read_arrow,
 )
 from tunewright.types.generation import Generation, Sampling
+from tunewright.types.maintain import Decision, Drift, Reading, Window
 from tunewright.types.model import (
     Adapter,
     Base,
@@ -43,13 +45,18 @@ from tunewright.types.model import (
     Trainable,
 )
 from tunewright.types.report import (
+    AnsweredRow,
+    Cause,
+    Check,
     Comparison,
     Diagnosis,
     Measure,
     Report,
+    Retention,
     Verdict,
     WorstRow,
 )
+from tunewright.types.search import Range, Space, Trial, Trials, Value
 from tunewright.types.training import (
     Checkpoint,
     Directive,
@@ -58,19 +65,25 @@ from tunewright.types.training import (
 )
 
 __all__ = [
+    "SPLITS",
     "Adapter",
     "Answer",
+    "AnsweredRow",
     "Base",
     "Batch",
     "Bools",
+    "Cause",
+    "Check",
     "Checkpoint",
     "Choice",
     "Classified",
     "ColumnProfile",
     "Comparison",
     "Dataset",
+    "Decision",
     "Diagnosis",
     "Directive",
+    "Drift",
     "Encoded",
     "Example",
     "Facts",
@@ -89,18 +102,26 @@ __all__ = [
     "Outcome",
     "Phase",
     "Plan",
+    "Range",
+    "Reading",
     "Recognition",
     "Record",
     "Report",
+    "Retention",
     "Row",
     "Sampling",
     "SourceFile",
+    "Space",
     "Step",
     "Stream",
     "Tell",
     "Text",
     "Trainable",
+    "Trial",
+    "Trials",
+    "Value",
     "Verdict",
+    "Window",
     "WorstRow",
     "read_arrow",
     "tell_nobody",

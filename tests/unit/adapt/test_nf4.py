@@ -99,10 +99,9 @@ def test_blocks_of_one_value(value: float) -> None:
 @pytest.mark.parametrize("kind", ["linear", "conv1d"])
 @pytest.mark.parametrize("double", [False, True])
 def test_it_multiplies_and_differentiates_as_the_plain_layer_it_unpacks_to(kind: str, double: bool) -> None:
-    from transformers import pytorch_utils
+    from transformers.pytorch_utils import Conv1D
 
-    stock: Any = pytorch_utils
-    original: Any = torch.nn.Linear(96, 40) if kind == "linear" else stock.Conv1D(40, 96)
+    original: Any = torch.nn.Linear(96, 40) if kind == "linear" else Conv1D(40, 96)  # type: ignore[no-untyped-call]
     torch.nn.init.normal_(original.bias)
     layer = FourBit(original, double_quantisation=double)
     x = torch.randn(3, 5, 96, requires_grad=True)

@@ -48,17 +48,14 @@ def wrap_adapted(module: Any, objective: Objective, config: AdapterConfig, seed:
 
     paths, reason = find_targets(module.trunk, config.targets)
     inside = dict(module.trunk.named_modules())
-    outside = {name for name, layer in module.named_modules() if layer not in inside.values()}
-    names = shortest_names(paths, (inside.keys() | outside) - set(paths))
-    settings: dict[str, Any] = {
-        "r": config.rank,
-        "lora_alpha": config.alpha,
-        "lora_dropout": config.dropout,
-        "target_modules": list(paths),
-        "fan_in_fan_out": not isinstance(inside[paths[0]], torch.nn.Linear),
-        **variant,
-    }
-    lora = LoraConfig(**settings)
+    held = set(map(id, inside.values()))
+    outside = {name for name, layer in module.named_modules() if id(layer) not in held}
+    names = shortest_names(paths, outside | inside.keys() - paths)
+    settings: Any = LoraConfig  # its own types say less than it takes: alpha may be a fraction
+    lora = settings(
+        r=config.rank, lora_alpha=config.alpha, lora_dropout=config.dropout, target_modules=list(paths),
+        fan_in_fan_out=not isinstance(inside[paths[0]], torch.nn.Linear), **variant,
+    )  # fmt: skip
     if config.recompute:
         set_recompute(module.trunk, wanted=True)
     with torch.random.fork_rng(devices=[]):

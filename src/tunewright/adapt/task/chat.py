@@ -118,9 +118,11 @@ class Chat:
     def open_encoder(self, base: Base) -> RowEncoder:
         """Dialogues by the base's own template, with the assistant's turns supervised."""
         from tunewright.adapt.dialogue import DialogueEncoder
+        from tunewright.adapt.language import require_writer
         from tunewright.infer.load import load_tokenizer
         from tunewright.infer.template import ChatTemplate
 
+        require_writer(base)
         tokenizer = load_tokenizer(base.folder)
         template = ChatTemplate.of(base.folder, tokenizer)
         return DialogueEncoder(self.dialogues, template, tokenizer, self.learnt)

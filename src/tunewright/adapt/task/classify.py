@@ -24,6 +24,7 @@ from tunewright.config.base import ComponentConfig, Option
 from tunewright.errors import InputError
 from tunewright.seams import RowEncoder
 from tunewright.types import (
+    Adapter,
     Base,
     Choice,
     Classified,
@@ -34,8 +35,11 @@ from tunewright.types import (
     Label,
     Labels,
     Objective,
+    Plan,
+    Range,
     Recognition,
     Row,
+    Space,
 )
 
 if TYPE_CHECKING:
@@ -50,6 +54,8 @@ class Classify:
 
     class Config(ComponentConfig):
         """Options of text classification."""
+
+        only_training = frozenset({"pooling", "activation", "dropout", "label_smoothing", "class_weights"})
 
         output: Literal["auto", "softmax", "sigmoid"] = Option(
             "auto",
@@ -70,6 +76,7 @@ class Classify:
             "Dropout of the head while training. Empty: what the architecture's stock head has.",
             ge=0.0,
             lt=1.0,
+            examples=[0.1],
         )
         label_smoothing: float = Option(
             0.0, "Share of the target spread over all labels, or over yes and no for a sigmoid.", ge=0.0, lt=1.0
@@ -107,7 +114,7 @@ class Classify:
             return self, ()
         profile = next((each for each in profiles if each.name == columns.get("label")), None)
         separator = (looks_multilabel(profile) if profile is not None else None) or ""
-        reason = "one label a cell"
+        reason = "each cell is one label, nothing separates several"
         if profile is not None and separator:
             examples = [cell for cell in profile.counts if separator in cell] or list(profile.examples)
             reason = f"cells such as {examples[0]!r} hold several labels"
@@ -278,6 +285,17 @@ class Classify:
     def baselines(self) -> Sequence[str]:
         """Trivial and classical references, and the untouched base."""
         return ("majority", "tfidf_lr", "nb_svm", "untouched_base")
+
+    def search_space(self, plan: Plan) -> Space:
+        """Rate and length around the plan's, the size of a batch, weight decay, and the dropout of the head."""
+        lr, epochs = float(plan["train.lr"]), int(plan["train.epochs"])
+        return {
+            "train.lr": Range(low=lr / 10, high=lr * 10, log=True),
+            "train.epochs": Range(low=max(1, epochs // 2), high=2 * epochs, whole=True),
+            "train.batch_size": (8, 16, 32, 64),
+            "train.optimizer.weight_decay": Range(low=1e-4, high=0.3, log=True),
+            "task.dropout": Range(low=0.0, high=0.5),
+        }
 
     # -- inner
 

@@ -17,13 +17,13 @@ _ROOM = 64
 """Columns by which a full buffer grows, at least: with a quarter of its size, a copy is rare."""
 
 
-class Columns(DynamicLayer):  # type: ignore[misc]
+class Columns(DynamicLayer):  # type: ignore[no-untyped-call] # its base registers it with an untyped hook
     """The keys and values of one layer, in buffers with room for more: a step writes a column instead of copying all."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._length = 0
-        self._buffers: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._buffers: list[torch.Tensor] = []
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
@@ -31,14 +31,17 @@ class Columns(DynamicLayer):  # type: ignore[misc]
         """Add columns on the right; all keys and values so far."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
+        states = (key_states, value_states)
         start, stop = self._length, self._length + key_states.shape[2]
-        if self._buffers is None or self._buffers[0].shape[2] < stop:
-            room = stop + max(_ROOM, stop // 4) if start else stop
-            self._buffers = _grown(self.keys, key_states, start, room), _grown(self.values, value_states, start, room)
-        for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):
-            buffer[:, :, start:stop] = states
-        self._show(stop)
-        return self.keys, self.values
+        if not self._buffers:
+            self._buffers = [one.contiguous() for one in states]
+        elif self._buffers[0].shape[2] < stop:
+            room = max(_ROOM, stop // 4)
+            self._buffers = [torch.nn.functional.pad(one, (0, 0, 0, stop - start + room)) for one in self._show(start)]
+        if start:
+            for buffer, new in zip(self._buffers, states, strict=True):
+                buffer[:, :, start:stop] = new
+        return self._show(stop)
 
     def get_seq_length(self) -> int:
         """The number of columns."""
@@ -46,39 +49,25 @@ class Columns(DynamicLayer):  # type: ignore[misc]
 
     def arrange(self, rows: torch.Tensor, columns: int) -> None:
         """Keep some rows, and of their columns the last ``columns``."""
-        keys, values = (one[rows, :, self._length - columns :] for one in (self.keys, self.values))
-        self._take(keys, values)
+        self._buffers = [one[rows, :, self._length - columns :] for one in self._show(self._length)]
+        self._show(columns)
 
     def join(self, other: Columns) -> None:
         """Put the rows of another cache below these; the shorter ones get columns of zeros on the left."""
         length = max(self._length, other._length)
-        keys, values = (
-            torch.cat([_padded(one, length), _padded(two, length)])
-            for one, two in ((self.keys, other.keys), (self.values, other.values))
-        )
-        self._take(keys, values)
+        pairs = zip(self._show(self._length), other._show(other._length), strict=True)
+        self._buffers = [torch.cat([_padded(one, length), _padded(two, length)]) for one, two in pairs]
+        self._show(length)
 
-    def _take(self, keys: torch.Tensor, values: torch.Tensor) -> None:
-        self._buffers = keys, values
-        self._show(keys.shape[2])
-
-    def _show(self, length: int) -> None:
-        assert self._buffers is not None
-        self._length = length
-        self.keys, self.values = (buffer[:, :, :length] for buffer in self._buffers)
+    def _show(self, length: int) -> tuple[torch.Tensor, torch.Tensor]:
+        keys, values = (buffer[:, :, :length] for buffer in self._buffers)
+        self._length, self.keys, self.values = length, keys, values
+        return keys, values
 
 
 def empty_cache() -> Cache:
     """A cache without columns, which grows a layer when the model first asks for it."""
     return Cache(layer_class_to_replicate=Columns)
-
-
-def _grown(old: torch.Tensor, states: torch.Tensor, length: int, room: int) -> torch.Tensor:
-    rows, heads, _, width = states.shape
-    buffer = states.new_zeros(rows, heads, room, width)
-    if length:
-        buffer[:, :, :length] = old
-    return buffer
 
 
 def _padded(states: torch.Tensor, length: int) -> torch.Tensor:

@@ -50,7 +50,8 @@ class Local:
         self._model: Any = model.eval()
         self._stop_ids = tuple(stop_ids)
         self._dtype = dtype
-        self._shape: Any = self._model.config.get_text_config()
+        config_of_model: Any = model.config
+        self._shape: Any = config_of_model.get_text_config()
         _check_architecture(self._model, self._shape)
         self._waiting: deque[Request] = deque()
         self._changed = threading.Condition()
