@@ -181,10 +181,12 @@ def test_small_data_are_judged_out_of_fold(tmp_path: Path, tiny_bert_folder: Pat
 def test_every_method_walks_the_road(
     method: str, chinese_reviews: Path, tmp_path: Path, tiny_bert_folder: Path
 ) -> None:
-    result = go(chinese_reviews, tmp_path / "run", tiny_bert_folder, f"method={method}", "train.lr=0.01")
+    changed = [f"method={method}", "train.lr=0.01"]
+    if method == "head":  # in a trunk of random weights the first token knows nothing of the others
+        changed += ["task={name: classify, pooling: mean}", "train.epochs=30"]
+    result = go(chinese_reviews, tmp_path / "run", tiny_bert_folder, *changed)
     assert result["method"] == method
-    learnt = 0.5 if method == "head" else 0.8  # a trunk of random weights tells a head little
-    assert result["metrics"]["accuracy"]["value"] > learnt
+    assert result["metrics"]["accuracy"]["value"] > 0.8
     stored = {path.parent.parent.name: path for path in (tmp_path / "run").rglob("weights.safetensors")}
     with safe_open(stored["checkpoints"], framework="pt") as weights:
         names = set(weights.keys())

@@ -355,7 +355,7 @@ def test_it_works_over_an_embedding_that_was_cut(
     drawn = make_examples(11, largest_id=len(occurring) - 1)
     examples = Examples([occurring[ids] for ids in drawn.ids], drawn.targets, drawn.row_ids)
     plain, small = (make_module("bert", vocab_size=2_000) for _ in range(2))
-    compaction = compact(small.trunk, occurring)
+    compaction = compact(small, occurring)
     assert compaction is not None
     cut = Examples([compaction.remap[ids] for ids in examples.ids], examples.targets, examples.row_ids)
     losses, folded = [], []
