@@ -10,7 +10,11 @@ from pages import REPOSITORY
 from tunewright import extensions
 from tunewright.assets import find
 from tunewright.evaluate.score import metric_named
+from tunewright.model.select import find_source
 from tunewright.recipe import read_request
+
+FOR_A_GPU = {"qlora-8gb", "qlora-16gb", "qlora-24gb"}
+"""They need a card and a hub, so they are read and not run; their arithmetic stands in tests/unit/model/test_fits.py."""
 
 RECIPES = sorted((REPOSITORY / "recipes").glob("*.yaml"))
 
@@ -24,8 +28,13 @@ def test_a_recipe_is_valid_and_teaches(path: Path) -> None:
     recipe = read_request(path, (), {}, {}).recipe
     assert recipe.name == path.stem
     data, model = str(recipe.data.path), recipe.model.name
-    assert find(data.removeprefix("asset:"), "data").tasks == (recipe.task.name,)
-    assert recipe.task.name in find(model, "model").tasks
+    if path.stem in FOR_A_GPU:
+        assert recipe.train.device == "cuda"
+        assert (data, "/" in model) == ("chats.jsonl", True), "the reader's own chats, and a model of the hub"
+        find_source(model)
+    else:
+        assert find(data.removeprefix("asset:"), "data").tasks == (recipe.task.name,)
+        assert recipe.task.name in find(model, "model").tasks
     assert recipe.task.name in extensions.names("adapt.task")
     assert recipe.evaluate.metric == "auto" or metric_named(recipe.evaluate.metric)
     lines = path.read_text(encoding="utf-8").splitlines()

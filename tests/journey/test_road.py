@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors import safe_open
 from small_reviews import SMALL, chinese_sentences, sentences, write_csv
 
 import tunewright
@@ -174,6 +175,41 @@ def test_small_data_are_judged_out_of_fold(tmp_path: Path, tiny_bert_folder: Pat
     right = dict(sentences(90))
     assert all(right[error["text"]] == error["gold"] != error["answered"] for error in result["errors"])
     assert "fold" in result["verdict"]["design"]
+
+
+@pytest.mark.parametrize("method", ["lora", "qlora", "head"])
+def test_every_method_walks_the_road(
+    method: str, chinese_reviews: Path, tmp_path: Path, tiny_bert_folder: Path
+) -> None:
+    changed = [f"method={method}", "train.lr=0.01"]
+    if method == "head":  # in a trunk of random weights the first token knows nothing of the others
+        changed += ["task={name: classify, pooling: mean}", "train.epochs=30"]
+    result = go(chinese_reviews, tmp_path / "run", tiny_bert_folder, *changed)
+    assert result["method"] == method
+    assert result["metrics"]["accuracy"]["value"] > 0.8
+    stored = {path.parent.parent.name: path for path in (tmp_path / "run").rglob("weights.safetensors")}
+    with safe_open(stored["checkpoints"], framework="pt") as weights:
+        names = set(weights.keys())
+    assert all(".lora_" in name or "head." in name for name in names)
+    assert (tmp_path / "run" / "adapter" / "adapter_config.json").is_file() == (method != "head")
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+def test_peft_scores_the_rows_as_the_folded_model_does(reviews: Path, tmp_path: Path, tiny_bert_folder: Path) -> None:
+    import torch
+    from peft import PeftModelForSequenceClassification
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    go(reviews, tmp_path / "run", tiny_bert_folder, "method=lora", "train.lr=0.01", "train.epochs=2")
+    texts = ["a wonderful film", "这部电影很好看"]
+    answers = tunewright.predict(tmp_path / "run", texts)
+    stock = AutoModelForSequenceClassification.from_pretrained(tiny_bert_folder, num_labels=2)
+    model = PeftModelForSequenceClassification.from_pretrained(stock, str(tmp_path / "run" / "adapter")).eval()
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bert_folder)
+    for text, answer in zip(texts, answers, strict=True):
+        found = torch.softmax(model(**tokenizer(text, return_tensors="pt")).logits, dim=1)[0]
+        assert answer["label"] == ("negative", "positive")[int(found.argmax())]
+        assert answer["confidence"] == pytest.approx(float(found.max()), abs=1e-5)
 
 
 def test_a_label_only_in_test_stops_the_run_until_it_is_allowed(tmp_path: Path, tiny_bert_folder: Path) -> None:

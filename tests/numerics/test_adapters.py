@@ -14,11 +14,13 @@ from torch.nn import functional
 
 from tunewright import extensions
 from tunewright.adapt.adapter import CONFIG, save_adapter
+from tunewright.adapt.language import LanguageModel
 from tunewright.adapt.method._adapter import find_targets
 from tunewright.adapt.save import save_classifier_adapter, save_model
 from tunewright.adapt.task.classify import Classify
 from tunewright.errors import InputError
 from tunewright.infer.batch import flatten
+from tunewright.infer.forward import run_trunk
 from tunewright.infer.load import load_language_model, load_tokenizer, load_trunk
 from tunewright.store.artifact import commit_artifact
 from tunewright.train.optim import split_by_decay
@@ -160,21 +162,11 @@ def test_the_folded_model_is_saved_as_any_other(make_base: Any, tmp_path: Path) 
     assert (found - wanted).abs().max() < 1e-5
 
 
-class Language(torch.nn.Module):
-    """A stock language model as a module with a trunk and the head that came with it: Batch -> logits[T, V]."""
+class Language(LanguageModel):
+    """A language model that answers with its logits[T, V]."""
 
-    trains_head = False
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.trunk = model.base_model
-        self.head = model.lm_head
-
-    def forward(self, batch: Batch) -> torch.Tensor:
-        from tunewright.infer.forward import run_trunk
-
-        logits: torch.Tensor = self.head(run_trunk(self.trunk, batch.streams["source"]))
-        return logits
+    def forward(self, batch: Batch) -> Any:
+        return self.head(run_trunk(self.trunk, batch.streams["source"]))
 
 
 @pytest.mark.parametrize("folder_name", ["tiny_llama_folder", "tiny_gpt2_folder"])
@@ -363,7 +355,7 @@ def test_it_works_over_an_embedding_that_was_cut(
     drawn = make_examples(11, largest_id=len(occurring) - 1)
     examples = Examples([occurring[ids] for ids in drawn.ids], drawn.targets, drawn.row_ids)
     plain, small = (make_module("bert", vocab_size=2_000) for _ in range(2))
-    compaction = compact(small.trunk, occurring)
+    compaction = compact(small, occurring)
     assert compaction is not None
     cut = Examples([compaction.remap[ids] for ids in examples.ids], examples.targets, examples.row_ids)
     losses, folded = [], []

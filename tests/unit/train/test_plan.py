@@ -113,3 +113,12 @@ def test_the_rate_goes_by_the_size_outside_the_embedding(base: Base, vocabulary_
     assert trunk_size(changed) == 70_000_000 - 64 * vocabulary_size
     plan: Any = make_plan(Train.Config(dtype="fp32", device="cpu"), changed, 10)
     assert plan["train.lr"] == rate
+
+
+def test_the_method_moves_the_usual_rate_and_not_the_one_asked_for(base: Base) -> None:
+    config = Train.Config(dtype="fp32", device="cpu")
+    plan = make_plan(config, base, 10, lr_factor=4.0)
+    choice = next(choice for choice in plan.choices if choice.path == "train.lr")
+    assert choice.value == 4e-4
+    assert choice.reason.endswith("times 4 for what this method trains")
+    assert make_plan(Train.Config(dtype="fp32", device="cpu", lr=0.01), base, 10, lr_factor=4.0)["train.lr"] == 0.01
