@@ -8,7 +8,7 @@ import re
 import tunewright
 from sources import PACKAGE, REPOSITORY, parse, python_files, short
 
-PUBLIC = ["examine", "predict", "predict_file", "replay", "run"]
+PUBLIC = ["examine", "predict", "predict_file", "replay", "run", "tune"]
 """What `tunewright` promises. A name is added or removed here by a commit that says why."""
 
 BARRED = frozenset({"common", "handler", "helper", "helpers", "info", "manager", "misc", "processor", "util", "utils"})

@@ -118,8 +118,9 @@ def _measured(trial: Trial, trials: Trials, pruner: Pruner.Config, measure: Meas
         if not is_pruned and (value is None or not math.isfinite(value)):
             raise TrialFailed("the metric has no value on the validation rows")
     except TrialFailed as failure:
-        lost = replace(trial, state="failed", validations=seen, reason=str(failure))
-        return replace(lost, seconds=time.monotonic() - began)
-    last = seen[max(seen)] if is_pruned else value
-    state = "pruned" if is_pruned else "complete"
-    return replace(trial, state=state, value=last, validations=seen, seconds=time.monotonic() - began)
+        seconds = time.monotonic() - began
+        return replace(trial, state="failed", validations=seen, seconds=seconds, reason=str(failure))
+    done = replace(trial, validations=seen, seconds=time.monotonic() - began)
+    if is_pruned:
+        return replace(done, state="pruned", value=seen[max(seen)])
+    return replace(done, state="complete", value=value)
