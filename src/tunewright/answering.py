@@ -18,6 +18,7 @@ from tunewright.data.profile import column_value, flatten
 from tunewright.data.rows import read_rows
 from tunewright.errors import InputError, nearest
 from tunewright.evaluate.threshold import apply_thresholds
+from tunewright.infer.load import tokenize
 from tunewright.infer.predict import predict_logits
 from tunewright.store.output import writing
 from tunewright.store.run import is_run
@@ -53,7 +54,7 @@ def predict(
 
     Several labels come as a list; the confidence is then that of the least certain decision.
     """
-    return _answer(load_model(locate_run(run, runs) / "model"), list(texts), tell)
+    return [_short(each) for each in answer(load_model(locate_run(run, runs) / "model"), list(texts), tell)]
 
 
 def predict_file(
@@ -81,7 +82,7 @@ def predict_file(
     def answered() -> Iterator[dict[str, object]]:
         for piece in _pieces(records):
             texts = [_text(record, column) for record in piece]
-            for record, prediction in zip(piece, _answer(tuned, texts, tell), strict=True):
+            for record, prediction in zip(piece, answer(tuned, texts, tell), strict=True):
                 counts["rows"] += 1
                 counts["unanswered"] += prediction["label"] is None
                 own = {name: column_value(record.fields, name) for name in columns}
@@ -113,20 +114,30 @@ def text_column(folder: Path, columns: Sequence[str], file: str) -> str:
     )
 
 
-def _answer(tuned: Tuned, texts: Sequence[str | None], tell: Tell) -> list[Prediction]:
-    texts = _cleaned(texts, tuned.card.get("clean", []))
+def answer(tuned: Tuned, texts: Sequence[str | None], tell: Tell = tell_nobody) -> list[Prediction]:
+    """``label``, ``confidence`` and the ``probabilities`` of all labels, for each text; None for one without content."""
+    texts = clean_texts(texts, tuned.card.get("clean", []))
     usable = [index for index, text in enumerate(texts) if text is not None and text.strip()]
-    predictions: list[Prediction] = [{"label": None, "confidence": None} for _ in texts]
+    predictions: list[Prediction] = [{"label": None, "confidence": None, "probabilities": None} for _ in texts]
     if usable:
-        encoded = tuned.tokenizer([texts[index] for index in usable], truncation=True, max_length=tuned.max_length)
-        logits = predict_logits(tuned.module, encoded["input_ids"], tell=tell, label="answering")
-        answer = apply_thresholds(tuned.task.decode(logits), tuned.thresholds)
-        for index, prediction in zip(usable, _predictions(answer), strict=True):
+        classified = classify(tuned, [str(texts[index]) for index in usable], tell)
+        for index, prediction in zip(usable, _predictions(classified), strict=True):
             predictions[index] = prediction
     return predictions
 
 
-def _cleaned(texts: Sequence[str | None], cleaners: Sequence[Any]) -> list[str | None]:
+def classify(tuned: Tuned, texts: Sequence[str], tell: Tell = tell_nobody) -> Classified:
+    """What a tuned model says about clean texts with content, as it is served: in fp32, with its own thresholds."""
+    ids = tokenize(tuned.tokenizer, texts, tuned.max_length)
+    logits = predict_logits(tuned.module, ids, tell=tell, label="answering")
+    return apply_thresholds(tuned.task.decode(logits), tuned.thresholds)
+
+
+def _short(prediction: Prediction) -> Prediction:
+    return {name: prediction[name] for name in ("label", "confidence")}
+
+
+def clean_texts(texts: Iterable[str | None], cleaners: Sequence[Any]) -> list[str | None]:
     """The texts as prepare would have cleaned them before training; None for one that it would have rejected."""
     chain = build_chain(cleaners)
     cleaned: list[str | None] = []
@@ -144,10 +155,19 @@ def _predictions(answer: Classified) -> Iterator[Prediction]:
         for chosen, probabilities in zip(answer.chosen, answer.probabilities, strict=True):
             labels = [name for name, is_chosen in zip(answer.names, chosen, strict=True) if is_chosen]
             certain = np.where(chosen, probabilities, 1.0 - probabilities).min()
-            yield {"label": labels, "confidence": round(float(certain), 6)}
+            yield {"label": labels, "confidence": _rounded(certain), "probabilities": _named(answer, probabilities)}
     else:
         for index, probabilities in zip(answer.chosen, answer.probabilities, strict=True):
-            yield {"label": answer.names[index], "confidence": round(float(probabilities[index]), 6)}
+            confidence, named = _rounded(probabilities[index]), _named(answer, probabilities)
+            yield {"label": answer.names[index], "confidence": confidence, "probabilities": named}
+
+
+def _named(answer: Classified, probabilities: Iterable[float]) -> dict[str, float]:
+    return {name: _rounded(value) for name, value in zip(answer.names, probabilities, strict=True)}
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), 6)
 
 
 def _added_names(columns: Sequence[str]) -> tuple[str, str]:

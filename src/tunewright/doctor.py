@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tunewright.data.inputs import gather, survey
+from tunewright.data.inputs import look
 from tunewright.errors import TunewrightError
 from tunewright.recipe import read_request
 from tunewright.result import environment_part
 from tunewright.store.home import cache_folder
 from tunewright.train.probe import choose_device, gemm_rate
-from tunewright.types import tell_nobody
 
 WIDTH = 384
 LEAST_DISK_BYTES = 2_000_000_000
@@ -67,7 +66,7 @@ def _disk(folder: Path, name: str) -> Mapping[str, object]:
 def _recipe(recipe: str | Path) -> Mapping[str, object]:
     try:
         request = read_request(str(recipe), (), {})
-        profiles = survey(gather(request.recipe.data, None, tell_nobody), tell_nobody)
+        profiles = look(request.recipe.data).profiles
     except TunewrightError as error:
         return {"name": "recipe", "ok": False, "detail": str(error), "hint": error.hint}
     columns = ", ".join(profile.name for profile in profiles)

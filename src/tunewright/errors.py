@@ -19,6 +19,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from tunewright.words import typed
+
 
 class TunewrightError(Exception):
     """The root of the tree. Raise one of its branches, never this class itself."""
@@ -140,6 +142,5 @@ def nearest(name: str, candidates: Iterable[str]) -> str | None:
 
 def shorten(value: object, limit: int = 200) -> str:
     """``value`` as one line of at most ``limit`` characters, so that a huge row cannot flood a message."""
-    text = value if isinstance(value, str) else repr(value)
-    text = " ".join(text.split())
+    text = " ".join(typed(value).split())
     return text if len(text) <= limit else f"{text[: limit - 1]}…"

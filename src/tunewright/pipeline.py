@@ -12,30 +12,31 @@ import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from tunewright import extensions, judging, result
+from tunewright import extensions, result
 from tunewright.adapt import encode as encoding
 from tunewright.adapt.choose import choose_task
-from tunewright.adapt.save import load_model
 from tunewright.config.base import AUTO
-from tunewright.config.load import with_automatic
+from tunewright.config.load import with_automatic, with_recorded
 from tunewright.config.write import to_yaml
 from tunewright.data.clean.base import build_chain
-from tunewright.data.inputs import gather, survey
+from tunewright.data.inputs import look
 from tunewright.data.prepare import dataset_key, open_dataset, prepare
 from tunewright.errors import GateError, InputError, Interrupted
-from tunewright.infer.load import load_trunk
+from tunewright.judging import followed, judge
+from tunewright.judging.case import Case
 from tunewright.model.select import find_source, select
-from tunewright.recipe import Recipe, Request, fillable, read_request, run_name
+from tunewright.recipe import Recipe, Request, as_command, fillable, read_request, run_name
 from tunewright.report.config import Report as Shown
 from tunewright.report.render import render
 from tunewright.seams import Method
 from tunewright.store.artifact import open_artifact
 from tunewright.store.digest import digest_code, digest_json, sha256_file
-from tunewright.store.run import CHECKPOINTS, RESULT, RunFolder
+from tunewright.store.run import CHECKPOINTS, RECIPE, RESULT, RunFolder, to_finish
 from tunewright.store.runs import begun
 from tunewright.train import rows as embedding_rows
 from tunewright.train.batches import read_examples
@@ -116,8 +117,11 @@ def judge_again(
 
     Raises InputError where the run has no tuned model yet.
     """
-    road = Road(read_request(folder / "recipe.yaml", overrides, {}), watcher or Watcher())
-    with road.reopen(folder, command):
+    run_folder = RunFolder.open(folder)
+    if run_folder.read_json(RESULT) is None:
+        raise _not_trained(run_folder)
+    road = Road(read_request(folder / RECIPE, overrides, {}), watcher or Watcher())
+    with road.reopen(run_folder, command):
         dataset, encoded, plan, checkpoint = road.trained()
         base = road.select(dataset)
         report = road.evaluate(dataset, base, encoded, plan)
@@ -133,6 +137,7 @@ class Road:
     pinned: Pinned | None = None
     choices: list[Choice] = field(default_factory=list)
     timings: dict[str, float] = field(default_factory=dict)
+    earlier: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def recipe(self) -> Recipe:
@@ -142,24 +147,23 @@ class Road:
     def check_names(self) -> None:
         """Refuse a cleaner, model, metric or baseline that does not exist before anything is read or written."""
         build_chain(self.recipe.data.clean)
-        judging.check_names(self.recipe.evaluate)
+        followed.check_names(self.recipe.evaluate)
         if self.recipe.base is None and self.recipe.model.name != AUTO:
             find_source(self.recipe.model.name)
 
     def recognise(self) -> None:
         """Look at the data: which task it is for, and which column fills which field."""
         with self._timed("recognise"):
-            inputs = gather(self.recipe.data, self.request.rows, self.watcher.tell)
-            profiles = survey(inputs, self.watcher.tell)
+            self.inputs = look(self.recipe.data, self.request.rows, self.watcher.tell)
             named = {field: str(column) for field, column in self.recipe.data.columns.items()}
-            self.task, chosen = choose_task(self.recipe.task, profiles, named)
+            self.task, chosen = choose_task(self.recipe.task, self.inputs.profiles, named)
         self._decide(*chosen)
 
     @contextmanager
     def open(self, out: str | Path | None, runs: Path, command: Sequence[str]) -> Iterator[None]:
         """The run's folder, locked; named by the recipe's name and the digest of all that goes in."""
-        self.command = list(command) or ["tunewright", "run", self.request.given_as]
-        self.data_key = dataset_key(self.recipe.data, self.task, self.request.rows, self.watcher.tell)
+        self.command = list(command) or as_command(self.request, out)
+        self.data_key = dataset_key(self.recipe.data, self.task, self.inputs)
         asked = self.recipe.model_dump(mode="json", exclude={"name", "report", "tune"})
         asked["data"] = None  # its content counts, not its path
         identity = digest_json([asked, self.data_key])
@@ -169,12 +173,15 @@ class Road:
             yield
 
     @contextmanager
-    def reopen(self, folder: Path, command: Sequence[str]) -> Iterator[None]:
-        """The folder of an earlier run, locked, with the task that it decided on."""
-        self.command = list(command) or ["tunewright", "evaluate", str(folder)]
-        self._enter(RunFolder.open(folder))
+    def reopen(self, folder: RunFolder, command: Sequence[str]) -> Iterator[None]:
+        """The folder of an earlier run, locked, with the task that it decided on; what it recorded is taken over."""
+        self.command = list(command) or ["tunewright", "evaluate", str(folder.folder)]
+        self._enter(folder)
         self.task = extensions.load("adapt.task", self.recipe.task.name)(self.recipe.task.config)
         with self.folder.lock():
+            self.earlier = self.folder.read_json(RESULT) or {}
+            loaded = with_recorded(self.request.loaded, self.earlier["config"]["origins"])
+            self.request = replace(self.request, loaded=loaded)
             yield
 
     def _enter(self, folder: RunFolder) -> None:
@@ -196,13 +203,9 @@ class Road:
         plan = self.folder.read_json("plan.json")
         data, encoded, model = (stages[name] for name in ("data", "encoded", "model"))
         if data is None or encoded is None or model is None or plan is None:
-            raise InputError(
-                "this run has no tuned model yet",
-                where=str(self.folder.folder),
-                allowed="a run whose training is done",
-                hint=shlex.join(self.folder.command),
-            )
+            raise _not_trained(self.folder)
         dataset = open_dataset(data.folder)
+        self.digest = _content_digest(dataset)
         self.task = self.task.bind(dataset)
         facts: Any = model.facts
         checkpoint = Checkpoint(folder=model.folder, digest=model.digest, **facts)
@@ -216,13 +219,14 @@ class Road:
                 dataset = open_dataset(standing.folder)
             else:
                 target = self.folder.stage("data")
-                dataset = prepare(self.recipe.data, self.task, target, rows=self.request.rows, tell=self.watcher.tell)
+                dataset = prepare(self.recipe.data, self.task, target, inputs=self.inputs, tell=self.watcher.tell)
         self._decide(*dataset.choices)
-        if self.pinned and self.pinned.data != _content_digest(dataset):
+        self.digest = _content_digest(dataset)
+        if self.pinned and self.pinned.data != self.digest:
             raise InputError(
                 "the data are not those of the original run",
                 where=", ".join(file.path for file in dataset.files),
-                given=_content_digest(dataset)[:16],
+                given=self.digest[:16],
                 allowed=self.pinned.data[:16],
                 hint="restore the files, or start a new run: tunewright run",
             )
@@ -292,7 +296,7 @@ class Road:
             if self.pinned:
                 plan = _read_plan({"choices": self.pinned.choices})
             else:
-                plan = make_plan(self.recipe.train, base, encoded.splits["train"])
+                plan = make_plan(self.recipe.train, base, encoded.splits["train"], self._method().lr_factor)
             self.folder.write_document("plan.json", {"choices": [asdict(choice) for choice in plan.choices]})
         self._decide(*(choice for choice in plan.choices if choice.reason != "as asked"))
         return plan
@@ -314,14 +318,16 @@ class Road:
         module: Any = self.task.attach(base, self.recipe.seed)
         compaction = embedding_rows.compact(module, embedding_rows.rows_that_occur(encoded, encoded.splits))
         remap = compaction.remap if compaction else None
-        trainable = self._method().wrap(module, self.task.objective())
-        score, declared, higher_is_better = judging.validation_score(self.task, dataset, self.recipe.evaluate.metric)
+        trainable = self._method().wrap(module, self.task.objective(), self.recipe.seed)
+        self._decide(*trainable.choices)
+        score, declared, higher_is_better = followed.validation_score(self.task, dataset, self.recipe.evaluate.metric)
         self._decide(declared)
         checkpoints = self.folder.checkpoints()
         latest = checkpoints.latest()
         for damage in checkpoints.findings():
             self.watcher.say(Choice("train.checkpoint", "passed over", damage))
-        self.events.rewind(latest.step if latest else 0)
+        if latest or self.events.read("step"):
+            self.events.rewind(latest.step if latest else 0)
         validation = read_examples(encoded, "validation", remap)
         watch = Watch(
             validation=validation,
@@ -339,13 +345,22 @@ class Road:
         self.events.flush()
         if not checkpoint.stopped_because:
             problem = "stopped on request; everything up to this step is kept"
-            raise Interrupted(problem, where=str(self.folder.folder), hint="the same command goes on from here")
-        thresholds = judging.decision_thresholds(
-            self.task, dataset, module, validation, str(declared.value), self.recipe.evaluate
+            raise Interrupted(problem, where=str(self.folder.folder), hint=shlex.join(self.command))
+        thresholds = followed.decision_thresholds(
+            self.task,
+            dataset,
+            trainable.module,
+            validation,
+            str(declared.value),
+            self.recipe.evaluate,
         )
         if compaction:
             embedding_rows.expand(module.trunk, compaction)
+        adapter = self._method().adapter(trainable)
         tuned = self._method().fold(trainable).to("cpu")
+        if adapter is not None:
+            save = partial(self.task.save_adapter, adapter=adapter, module=tuned, base=base)
+            self.folder.commit_stage("adapter", key, save)
         card = {
             "max_length": encoded.max_length,
             "thresholds": thresholds,
@@ -358,22 +373,22 @@ class Road:
     def evaluate(self, dataset: Dataset, base: Base, encoded: Encoded, plan: Plan) -> Report:
         """Tuned model and Dataset -> Report with its verdict."""
         with self._timed("evaluate"):
-            tuned = load_model(self.folder.stage("model"))
-            bench = judging.Bench(
-                task=self.task,
-                dataset=dataset,
-                encoded=encoded,
-                base=base,
-                plan=plan,
-                recipe=self.recipe,
-                module=tuned.module,
-                tokenizer=tuned.tokenizer,
-                load_base=lambda: load_trunk(base.folder),
-                method=self._method(),
-                tell=self.watcher.tell,
+            report = judge(
+                Case(
+                    task=self.task,
+                    dataset=dataset,
+                    encoded=encoded,
+                    base=base,
+                    plan=plan,
+                    recipe=self.recipe,
+                    method=self._method(),
+                    model=self.folder.stage("model"),
+                    events=self.events.read(),
+                    command=shlex.join(as_command(self.request)),
+                    run=str(self.folder.folder),
+                    tell=self.watcher.tell,
+                )
             )
-            again = f"tunewright run {self.request.given_as}"
-            report = judging.judge(bench, events=self.events.read(), command=again, folder=str(self.folder.folder))
         self._decide(*report.choices)
         return report
 
@@ -388,6 +403,9 @@ class Road:
     ) -> dict[str, Any]:
         """Write the filled recipe, ``result.json`` and the report; return what the JSON says."""
         loaded = with_automatic(self.request.loaded, fillable(self.request.loaded, self.choices))
+        known = {each["path"]: Choice(**each) for each in self.earlier.get("choices", ())}
+        known |= {choice.path: choice for choice in self.choices}
+        timings = {**self.earlier.get("timings", {}), "total": 0.0, **self.timings}
         content: dict[str, Any] = {
             "format": result.FORMAT,
             "id": self.folder.folder.name,
@@ -400,28 +418,34 @@ class Road:
             "method": loaded.config.method.name,
             **result.model_part(base),
             **result.data_part(dataset, encoded),
-            **result.config_part(loaded, self.choices),
+            **result.config_part(loaded, tuple(known.values())),
             **result.environment_part(),
-            "hashes": {"data": _content_digest(dataset), "encoded": encoded.fingerprint, "base": base.digest},
-            "timings": {**self.timings, "total": sum(self.timings.values())},
+            "hashes": {"data": self.digest, "encoded": encoded.fingerprint, "base": base.digest},
+            "timings": {**timings, "total": sum(timings.values())},
             "peak_memory_bytes": result.peak_memory_bytes(),
+            "next_commands": self._next_commands() if report else [to_finish(self.command)],
         }
+        if encoded.xray is not None:
+            content["xray"] = Shown(self.recipe.report).select_xray(encoded.xray)
         if plan is not None and checkpoint is not None:
-            content |= result.training_part(plan, checkpoint, self.events.read(), self._chosen("evaluate.metric"))
+            content |= result.training_part(plan, checkpoint, self.events.read(), self._followed())
             content["hashes"]["weights"] = sha256_file(checkpoint.folder / "model.safetensors")
         if report is not None:
             shown = Shown(self.recipe.report)
             content |= result.verdict_part(report, dataset, shown, self.task)
-            content["next_commands"] = self._next_commands()
+        content |= {name: self.earlier[name] for name in ("command", "curves") if name in self.earlier}
         content = result.plain(content)
-        self.folder.write_document("recipe.yaml", to_yaml(loaded))
+        self.folder.write_document(RECIPE, to_yaml(loaded))
         self.folder.write_document("report.html", render(content))
         self.folder.write_document("result.json", content)
         return content
 
     def _next_commands(self) -> list[str]:
-        folder = self.folder.folder
-        return [f"tunewright predict {folder} 'your text here'", f"tunewright predict {folder} FILE -o answers.csv"]
+        predict = ["tunewright", "predict", str(self.folder.folder)]
+        return [shlex.join([*predict, "your text here"]), shlex.join([*predict, "FILE", "-o", "answers.csv"])]
+
+    def _followed(self) -> str:
+        return self._chosen("train.followed_metric") or self._chosen("evaluate.metric")
 
     def _chosen(self, path: str) -> str:
         return next((str(choice.value) for choice in self.choices if choice.path == path), "")
@@ -456,10 +480,20 @@ class Road:
         self.timings[stage] = self.timings.get(stage, 0.0) + time.monotonic() - started
 
 
+def _not_trained(folder: RunFolder) -> InputError:
+    return InputError(
+        "this run has no tuned model yet",
+        where=str(folder.folder),
+        given="a run that stopped before",
+        allowed="a run whose training is done",
+        hint=to_finish(folder.command),
+    )
+
+
 def _read_plan(saved: Mapping[str, Any]) -> Plan:
     return Plan(tuple(Choice(**choice) for choice in saved["choices"]))
 
 
 def _content_digest(dataset: Dataset) -> str:
     """The digest of the rows themselves, split by split, whatever options led to them."""
-    return digest_json([[split, sha256_file(dataset.folder / f"{split}.arrow")] for split in dataset.splits])
+    return digest_json([[split, sha256_file(dataset.folder / f"{split}.arrow")] for split in sorted(dataset.splits)])

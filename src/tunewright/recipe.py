@@ -21,6 +21,7 @@ from tunewright.adapt.encode import Encode
 from tunewright.config.base import AUTO, ComponentConfig, Extension, ExtensionOption, Option
 from tunewright.config.explain import dotted
 from tunewright.config.load import Loaded, flatten, load
+from tunewright.config.read import in_flow
 from tunewright.data.prepare import Prepare
 from tunewright.errors import InputError
 from tunewright.evaluate.config import Evaluate
@@ -41,6 +42,7 @@ class Recipe(ComponentConfig):
         "Name of the run; the first part of its id. Empty: from the data file.",
         max_length=40,
         pattern=r"^[a-z0-9._-]*$",
+        examples=["movie-reviews"],
     )
     seed: int = Option(
         0,
@@ -49,7 +51,10 @@ class Recipe(ComponentConfig):
         le=2**31 - 1,
     )
     base: str | None = Option(
-        None, "Go on from an earlier run: `run:ID`. Takes the place of `model`.", pattern=r"^run:.+"
+        None,
+        "Go on from an earlier run: `run:ID`. Takes the place of `model`.",
+        pattern=r"^run:.+",
+        examples=["run:ID"],
     )
     data: Prepare.Config = Option(..., "What to learn from, and how it is cleaned and split.")
     model: Select.Config = Option(Select.Config(), "The pretrained model to start from.")
@@ -96,6 +101,17 @@ def read_request(
         raise InputError("nothing to run", allowed="a recipe, a data file or rows", hint="tunewright run reviews.csv")
     loaded = load(Recipe, values={"data": {}, **options}, overrides=overrides, environment=environment)
     return Request(loaded, what, "<rows>")
+
+
+def as_command(request: Request, out: str | Path | None = None) -> list[str]:
+    """The command line that asks for the same, with what was given from Python written as overrides."""
+    layers = request.loaded.layers
+    given = [
+        f"{dotted(key)}={in_flow(value)}"
+        for key, value in layers.values.items()
+        if layers.closest(key).kind in ("argument", "override") and (*key, value) != ("data", "path", request.given_as)
+    ]
+    return ["tunewright", "run", request.given_as, *given, *(["--out", str(out)] if out is not None else [])]
 
 
 def _with_path(data: object, path: str) -> dict[str, object]:

@@ -10,7 +10,7 @@ from tunewright.answering import locate_run
 from tunewright.errors import InputError
 from tunewright.pipeline import Pinned, Watcher, run
 from tunewright.store.digest import sha256_file
-from tunewright.store.run import RESULT
+from tunewright.store.run import RECIPE, RESULT, RunFolder, is_run, to_finish
 from tunewright.store.runs import clear
 
 TOLERANCE = 2e-2
@@ -30,11 +30,11 @@ def replay(
     folder = locate_run(original, runs)
     before = _result(folder)
     target = Path(out) if out is not None else folder / "replay"
-    if (target / RESULT).is_file():
-        clear(target)
+    if is_run(target):
+        _clear_replay(target)
     pinned = Pinned(choices=tuple(before["plan"]), data=before["hashes"]["data"])
     command = ["tunewright", "replay", str(original)]
-    after = run(folder / "recipe.yaml", out=target, pinned=pinned, watcher=watcher, command=command)
+    after = run(folder / RECIPE, out=target, pinned=pinned, watcher=watcher, command=command)
     difference = largest_difference(folder / "model" / WEIGHTS, target / "model" / WEIGHTS)
     same = sha256_file(folder / "model" / WEIGHTS) == sha256_file(target / "model" / WEIGHTS)
     return {
@@ -72,14 +72,28 @@ def changed(before: Any, after: Any, path: str = "") -> list[str]:
     return [] if before == after else [f"{path}: {before} -> {after}"]
 
 
+def _clear_replay(target: Path) -> None:
+    """Take an earlier replay away, and nothing else."""
+    if RunFolder.open(target).command[1:2] != ("replay",):
+        raise InputError(
+            "this folder holds a run that is no replay",
+            where="--out",
+            given=str(target),
+            allowed="a new or empty folder, or that of an earlier replay",
+            hint=f"--out {target}-replay",
+        )
+    clear(target)
+
+
 def _result(folder: Path) -> dict[str, Any]:
-    path = folder / "result.json"
+    path = folder / RESULT
     if not path.is_file() or not (folder / "model" / WEIGHTS).is_file():
         raise InputError(
             "only a finished run can be replayed",
             where=str(folder),
+            given="a run that stopped before",
             allowed="a run with a result and a tuned model",
-            hint=f"finish it: tunewright run {folder / 'recipe.yaml'}",
+            hint=to_finish(RunFolder.open(folder).command),
         )
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if content["config"]["values"]["data"]["path"] is None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from tunewright.errors import InputError
 from tunewright.report.config import Report
 from tunewright.report.render import render
-from tunewright.store.run import RESULT, RunFolder
+from tunewright.store.run import RESULT, RunFolder, to_finish
 
 
 def rewrite(folder: Path, rows: Literal["none", "ids", "text"] | None = None) -> dict[str, Any]:
@@ -19,8 +19,9 @@ def rewrite(folder: Path, rows: Literal["none", "ids", "text"] | None = None) ->
         raise InputError(
             "this run has no result yet",
             where=str(folder),
+            given="a run that stopped before",
             allowed="a finished run",
-            hint=f"finish it: tunewright run {folder / 'recipe.yaml'}",
+            hint=to_finish(run.command),
         )
     if rows is not None:
         recorded = Report.recorded(result).config

@@ -15,7 +15,7 @@ from tunewright.config.write import to_json
 from tunewright.recipe import Recipe
 from tunewright.report.config import Report as Shown
 from tunewright.store.document import finite_or_none
-from tunewright.types import Base, Checkpoint, Choice, Dataset, Encoded, Measure, Plan, Report
+from tunewright.types import SPLITS, Base, Checkpoint, Choice, Dataset, Encoded, Measure, Plan, Report
 
 FORMAT = 1
 PACKAGES = ("tunewright", "torch", "transformers", "tokenizers", "safetensors", "numpy", "scikit-learn", "pyarrow")
@@ -91,6 +91,7 @@ def verdict_part(report: Report, dataset: Dataset, shown: Shown, task: Any) -> d
         "diagnosis": asdict(report.diagnosis),
         "figures": dict(report.figures),
         "errors": shown.select_errors(_errors(report, dataset, task)),
+        **({"dialogues": shown.select_dialogues(_dialogues(report, dataset))} if report.answered else {}),
     }
 
 
@@ -146,7 +147,7 @@ def _errors(report: Report, dataset: Dataset, task: Any) -> list[dict[str, objec
     """The most confident errors with their origin; judged rows are those of one split, or of all laid end to end."""
     import pyarrow as pa
 
-    splits = ["test"] if report.judged_on == "test" else list(dataset.splits)
+    splits = ("test",) if report.judged_on == "test" else SPLITS
     rows = pa.concat_tables([dataset.table(split) for split in splits])
     indices = pa.array([worst.index for worst in report.worst], pa.int64())
     taken = rows.take(indices)
@@ -162,6 +163,16 @@ def _errors(report: Report, dataset: Dataset, task: Any) -> list[dict[str, objec
             "confidence": worst.confidence,
         }
         for worst, (id_, file, line, text) in zip(report.worst, places, strict=True)
+    ]
+
+
+def _dialogues(report: Report, dataset: Dataset) -> list[dict[str, object]]:
+    """The answered test dialogues with their origin."""
+    rows = dataset.table("test").take([row.index for row in report.answered])
+    places = zip(rows["id"].to_pylist(), rows["file"].to_pylist(), rows["line"].to_pylist(), strict=True)
+    return [
+        {"id": id_, "origin": f"{file}:{line}", **asdict(row)}
+        for row, (id_, file, line) in zip(report.answered, places, strict=True)
     ]
 
 

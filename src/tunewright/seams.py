@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from tunewright.types import (
+    Adapter,
     Answer,
     Base,
     Choice,
@@ -24,6 +25,7 @@ from tunewright.types import (
     Generation,
     Objective,
     Plan,
+    Reading,
     Recognition,
     Record,
     Row,
@@ -33,6 +35,7 @@ from tunewright.types import (
     Trainable,
     Trials,
     Value,
+    Window,
     tell_nobody,
 )
 
@@ -116,6 +119,10 @@ class Task(Protocol):
         """Write the tuned model in the ecosystem's format, with ``card`` in ``tunewright.json``."""
         ...
 
+    def save_adapter(self, draft: Draft, adapter: Adapter, module: torch.nn.Module, base: Base) -> None:
+        """Write what was trained beside the base in peft's format."""
+        ...
+
     def objective(self) -> Objective:
         """What is minimised."""
         ...
@@ -170,10 +177,26 @@ class RowEncoder(Protocol):
 
 
 class Method(Protocol):
-    """A way of tuning (``adapt/method/*.py``): it wraps a module and folds back into it."""
+    """A way of tuning (``adapt/method/*.py``): it wraps a module and folds back into it.
 
-    def wrap(self, module: torch.nn.Module, objective: Objective) -> Trainable:
-        """The module made trainable, with its phases. Before training it computes what the module computed."""
+    A module has a ``trunk`` (the pretrained model without a head) and a ``head``; where its ``trains_head`` is False, the
+    head came with the base.
+    """
+
+    @property
+    def lr_factor(self) -> float:
+        """What the learning rate that is usual for training every parameter is multiplied by."""
+        ...
+
+    def wrap(self, module: torch.nn.Module, objective: Objective, seed: int) -> Trainable:
+        """The module made trainable, with its phases; fresh weights depend on ``seed`` alone.
+
+        Before training it computes what the module computed, up to the bits in which the method keeps what is frozen.
+        """
+        ...
+
+    def adapter(self, trainable: Trainable) -> Adapter | None:
+        """What was trained beside the base, while it is not folded; None where the method trains the base itself."""
         ...
 
     def fold(self, trainable: Trainable) -> torch.nn.Module:
@@ -242,4 +265,44 @@ class Baseline(Protocol):
 
     def predict(self, texts: Sequence[str], encoder: Encoder | None) -> Classified:
         """Answer for other rows, with the same label names as the gold answers it was fitted on."""
+        ...
+
+
+class Signal(Protocol):
+    """A sign of drift (``maintain/signal/*.py``): a distance between requests and what the model was tuned on."""
+
+    def score(self, window: Window, reference: Window, level: float, seed: int) -> Reading | None:
+        """The distance, with the probability of one as large if nothing had changed; None where the signal does not apply.
+
+        That p-value is honest at any size of the window: it is at most ``level`` in at most that share of windows of the
+        reference's own kind. ``level`` also says how fine the p-value has to be.
+        """
+        ...
+
+
+class Exporter(Protocol):
+    """A form in which a tuned model leaves this package (``deploy/exporter/*.py``)."""
+
+    def check(self, model: Mapping[str, Any], folder: Path) -> None:
+        """Raise InputError where a model with this ``tunewright.json``, of the run in ``folder``, cannot take this form."""
+        ...
+
+    def write(self, folder: Path, draft: Draft) -> None:
+        """Write what the tuned model of the run in ``folder`` becomes."""
+        ...
+
+    def load(self, folder: Path, base: Path, model: Mapping[str, Any]) -> Reader:
+        """What was written, loaded as those load it who receive it; ``base`` is the folder of the untouched base."""
+        ...
+
+
+class Reader(Protocol):
+    """A model with its tokenizer, asked in the same way whoever loaded it; for certificates."""
+
+    def encode(self, row: Any) -> list[int]:
+        """Token ids of a row: a text, or the messages of a conversation."""
+        ...
+
+    def logits(self, ids: Sequence[int]) -> Floats:
+        """Logits[P, C] at P positions: one for a classifier, one for each token for a language model."""
         ...

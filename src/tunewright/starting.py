@@ -8,7 +8,7 @@ from tunewright.adapt.choose import choose_task
 from tunewright.config.load import with_automatic
 from tunewright.config.schema import recipe_schema
 from tunewright.config.write import to_yaml
-from tunewright.data.inputs import gather, survey
+from tunewright.data.inputs import look
 from tunewright.recipe import Recipe, fillable, read_request
 from tunewright.store.document import render_json
 from tunewright.store.output import writing
@@ -20,7 +20,7 @@ SCHEMA = "tunewright.schema.json"
 def write_recipe(data: str, output: Path, tell: Tell = tell_nobody) -> tuple[Choice, ...]:
     """Write the recipe, and beside it the JSON Schema by which editors complete it; returns what was recognised."""
     request = read_request(data, (), {})
-    profiles = survey(gather(request.recipe.data, None, tell), tell)
+    profiles = look(request.recipe.data, None, tell).profiles
     task, chosen = choose_task(request.recipe.task, profiles, {})
     found = task.recognise(profiles)
     columns = [

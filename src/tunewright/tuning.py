@@ -17,12 +17,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tunewright import judging, pipeline, result
+from tunewright import pipeline, result
 from tunewright.config.base import AUTO
 from tunewright.config.load import with_automatic
 from tunewright.config.write import to_yaml
 from tunewright.data.prepare import dataset_key
 from tunewright.errors import GateError, InputError, Interrupted, Problem, RecipeError
+from tunewright.judging import followed
 from tunewright.pipeline import Road, Watcher
 from tunewright.recipe import Request, leaves, read_request, run_name
 from tunewright.report.render import render
@@ -121,7 +122,7 @@ class Ready:
 def _identity(road: Road, request: Request) -> str:
     """What must be the same for a search to go on: all but how long it goes on."""
     asked = request.recipe.model_dump(mode="json", exclude={"name", "report", "tune"})
-    asked["data"] = dataset_key(request.recipe.data, road.task, request.rows, road.watcher.tell)
+    asked["data"] = dataset_key(request.recipe.data, road.task, road.inputs)
     tuned = request.recipe.tune.model_dump(mode="json", exclude=set(NO_SEARCH))
     return digest_json(["tune", asked, tuned])
 
@@ -141,7 +142,7 @@ def _prepare(asked: Asked, road: Road, folder: RunFolder, runs: Path) -> Ready:
         base = road.select(dataset)
         encoded = road.encode(dataset, base)
         plan = road.plan(base, encoded)
-        declared, higher_is_better = judging.declared_metric(road.task, dataset, recipe.evaluate.metric)
+        _, declared, higher_is_better = followed.validation_score(road.task, dataset, recipe.evaluate.metric)
         road.finish(dataset, base, encoded)
     road.choices.append(declared)
     space = _space(asked, road, plan)

@@ -62,6 +62,9 @@ ALLOWED = (
     Allowance(_PROCESS, "torch.utils.cpp_extension", "the compiler of torch.compile asks for its version"),
     Allowance(_PROCESS, "matplotlib.font_manager", "the font cache is built once", _command("fc-list")),
     Allowance(
+        _PROCESS, "openai._base_client", "OpenAI's client tells the platform that it runs on", _command("uname", "-p")
+    ),
+    Allowance(
         _PROCESS,
         "tunewright.assets.settings",
         "pip's settings are asked of pip, which alone knows where they stand",

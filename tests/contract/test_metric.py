@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tunewright import extensions
-from tunewright.types import Classified, Label, Labels
+from tunewright.types import Answer, Label, Labels, Likelihood, Text
 
 NAMES = extensions.names("evaluate.metric")
 SCHEMA = ("first", "second", "第三")
@@ -18,7 +18,11 @@ def build(name: str) -> Any:
     return extensions.load("evaluate.metric", name)()
 
 
-def cases(name: str) -> list[tuple[Classified, Classified, Classified]]:
+def written(texts: list[str], stopped: bool = True) -> Text:
+    return Text(tuple(texts), np.full(len(texts), 9), np.full(len(texts), stopped))
+
+
+def cases(name: str) -> list[tuple[Answer, Answer, Answer]]:
     """Right answers, random answers and gold, for each kind of Answer that the metric reads."""
     rng = np.random.default_rng(0)
     right, other = rng.integers(0, 3, 60), rng.integers(0, 3, 60)
@@ -31,7 +35,17 @@ def cases(name: str) -> list[tuple[Classified, Classified, Classified]]:
         Labels(SCHEMA, unlike, np.where(unlike, 0.98, 0.02)),
         Labels(SCHEMA, many),
     )
-    by_kind: dict[type, tuple[Classified, Classified, Classified]] = {Label: single, Labels: several}
+    references = [f"reference {number}: 第{number}个回答。" for number in range(60)]
+    rambling = ["round and round it goes, " * (3 + number % 4) for number in range(60)]
+    texts = (written(references), written(rambling, stopped=False), written(references))
+    nats = rng.random(60) + 5
+    likelihoods = (Likelihood(nats, np.full(60, 7)), Likelihood(nats * 2, np.full(60, 7)), texts[2])
+    by_kind: dict[type, tuple[Answer, Answer, Answer]] = {
+        Label: single,
+        Labels: several,
+        Text: texts,
+        Likelihood: likelihoods,
+    }
     return [by_kind[kind] for kind in build(name).accepts]
 
 
@@ -42,7 +56,7 @@ def test_it_says_what_it_is(name: str) -> None:
     assert "\n" not in metric.description
     assert isinstance(metric.higher_is_better, bool)
     assert metric.accepts
-    assert set(metric.accepts) <= {Label, Labels}
+    assert set(metric.accepts) <= {Label, Labels, Text, Likelihood}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -50,6 +64,9 @@ def test_the_right_answers_score_best(name: str) -> None:
     metric = build(name)
     for right, random, gold in cases(name):
         best, worse = (metric.value(metric.observe(answer, gold)) for answer in (right, random))
+        if metric.best_value is not None:
+            assert best == metric.best_value != worse
+            continue
         assert best > worse if metric.higher_is_better else best < worse
         if metric.higher_is_better:
             assert best == pytest.approx(1.0)

@@ -18,8 +18,9 @@ from tunewright import extensions
 from tunewright.adapt.task.classify import Classify
 from tunewright.config.base import config_of
 from tunewright.infer.predict import predict_logits
+from tunewright.train.batches import Examples
 from tunewright.train.train import make_loss
-from tunewright.types import Base, ColumnProfile, Dataset, Facts, Label, Labels, Ledger
+from tunewright.types import Base, ColumnProfile, Dataset, Facts, Label, Labels, Ledger, Likelihood, Text
 
 FAMILY = "adapt.task"
 TEXTS = ["a good film", "这部电影很好看", "bad", "not wonderful at all", "a boring movie", "很好"]
@@ -78,11 +79,19 @@ def task(request: pytest.FixtureRequest) -> Any:
 
 
 def given_rows(task: Any) -> list[dict[str, object]]:
-    """What a user might hand in: a text in every text field, a label in every label field."""
+    """What a user might hand in: a text in every text field, a label in every label field, a dialogue as messages."""
     return [
-        {field.name: text if field.kind == "text" else label for field in task.fields}
+        {
+            field.name: {"text": text, "label": label, "messages": dialogue(text, label)}[field.kind]
+            for field in task.fields
+            if field.required
+        }
         for text, label in zip(TEXTS, LABELS, strict=True)
     ]
+
+
+def dialogue(text: str, label: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": text}, {"role": "assistant", "content": f"It is {label}."}]
 
 
 @pytest.fixture
@@ -110,10 +119,13 @@ def dataset(task: Any, tmp_path: Path) -> Dataset:
 
 
 @pytest.fixture
-def base(tiny_bert_folder: Path) -> Base:
-    config = json.loads((tiny_bert_folder / "config.json").read_text(encoding="utf-8"))
+def base(task: Any, tiny_bert_folder: Path, tiny_llama_folder: Path) -> Base:
+    writes = task.needs == "decoder"
+    folder = tiny_llama_folder if writes else tiny_bert_folder
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     return Base(
-        name="tiny", folder=tiny_bert_folder, architecture="bert", kind="encoder", num_parameters=1, max_positions=128,
+        name="tiny", folder=folder, architecture="llama" if writes else "bert",
+        kind="decoder" if writes else "encoder", num_parameters=1, max_positions=128,
         vocabulary_size=config["vocab_size"], licence="", source="", digest="", reason="",
     )  # fmt: skip
 
@@ -172,8 +184,7 @@ def test_it_recognises_columns_or_says_that_it_cannot(task: Any) -> None:
 
 def test_binding_leaves_the_task_itself_unbound(task: Any, dataset: Dataset) -> None:
     before = dict(vars(task))
-    bound = task.bind(dataset)
-    assert bound is not task
+    task.bind(dataset)
     assert vars(task) == before
 
 
@@ -191,30 +202,67 @@ def test_rows_are_tokenized_whole_or_cut(task: Any, dataset: Dataset, base: Base
     assert not [finding for finding in findings if finding.severity == "violation"]
 
 
-def test_targets_logits_and_answers_fit_each_other(task: Any, dataset: Dataset, base: Base) -> None:
+def test_targets_outputs_and_answers_fit_each_other(task: Any, dataset: Dataset, base: Base) -> None:
     bound, rows = task.bind(dataset), dataset.table("train")
-    targets = torch.tensor(bound.targets(rows))
+    encoder = bound.open_encoder(base)
+    examples = encoder.encode(rows, 32)
+    targets = [torch.tensor(each.target) for each in examples]
     module = bound.attach(base, seed=1)
-    logits = predict_logits(module, [each.ids for each in bound.open_encoder(base).encode(rows, 32)])
+    outputs = predict_logits(module, [each.ids for each in examples], weights=targets if encoder.per_token else None)
     assert bound.objective().name in extensions.names("train.objective")
-    loss, count = make_loss(bound.objective())(torch.from_numpy(logits), {"target": targets})
+    columns = {"target": torch.cat(targets) if encoder.per_token else torch.stack(targets)}
+    loss, count = make_loss(bound.objective()).judge(torch.from_numpy(outputs), columns)
     assert torch.isfinite(loss)
     assert count > 0
-    gold, answer = bound.gold(rows), bound.decode(logits)
+    gold, answer = bound.gold(rows), bound.decode(outputs)
+    assert len(gold) == len(answer) == rows.num_rows
+    assert len(bound.decode(np.empty((0, 0)))) == 0
+
+
+def test_a_step_along_the_gradient_lowers_the_loss(task: Any, dataset: Dataset, base: Base) -> None:
+    bound, rows = task.bind(dataset), dataset.table("train")
+    encoder = bound.open_encoder(base)
+    found = encoder.encode(rows, 32)
+    targets = [torch.tensor(each.target) for each in found]
+    joined = torch.cat(targets) if encoder.per_token else torch.stack(targets)
+    examples = Examples([np.asarray(each.ids) for each in found], joined, np.arange(len(found)), encoder.per_token)
+    module, loss_function = bound.attach(base, seed=1).eval(), make_loss(bound.objective())
+    losses = []
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.05)
+    for _ in range(5):
+        batch = examples.batch(np.arange(len(found)))
+        loss, count = loss_function(module(batch), batch.columns)
+        losses.append(float(loss.detach() / count))
+        optimizer.zero_grad()
+        torch.autograd.backward(loss / count)
+        optimizer.step()
+    assert losses[-1] < losses[0]
+
+
+def labelled(task: Any) -> None:
+    if not any(field.kind == "label" for field in task.stored):
+        pytest.skip("this task has no labels")
+
+
+def test_labels_are_named_and_gold_has_no_probabilities(task: Any, dataset: Dataset) -> None:
+    labelled(task)
+    bound, rows = task.bind(dataset), dataset.table("train")
+    assert bound is not task
+    width = bound.num_outputs
+    gold, answer = bound.gold(rows), bound.decode(np.zeros((rows.num_rows, width)))
     assert type(gold) is type(answer)
     assert isinstance(answer, (Label, Labels))
-    assert len(gold) == len(answer) == rows.num_rows
     assert gold.names == answer.names == dataset.labels
     assert gold.probabilities is None
     assert answer.probabilities is not None
     assert answer.probabilities.shape == (rows.num_rows, len(answer.names))
-    assert len(bound.decode(np.empty((0, 0)))) == 0
 
 
 def test_logits_that_fit_the_targets_better_have_a_smaller_loss_and_the_right_answers(
     task: Any, dataset: Dataset
 ) -> None:
     """Following the gradient of the objective leads ``decode`` to the gold."""
+    labelled(task)
     bound, rows = task.bind(dataset), dataset.table("train")
     columns = {"target": torch.tensor(bound.targets(rows))}
     width = (
@@ -235,7 +283,10 @@ def test_logits_that_fit_the_targets_better_have_a_smaller_loss_and_the_right_an
 def test_its_metrics_and_baselines_exist_and_fit_its_answers(task: Any, dataset: Dataset) -> None:
     bound = task.bind(dataset)
     assert bound.metrics
+    answers = {Text, Likelihood} if isinstance(bound.gold(dataset.table("train")), Text) else None
     for name in bound.metrics:
-        assert type(bound.gold(dataset.table("train"))) in extensions.load("evaluate.metric", name)().accepts
-    assert set(bound.baselines) <= set(extensions.names("evaluate.baseline"))
-    assert "majority" in bound.baselines
+        accepted = extensions.load("evaluate.metric", name)().accepts
+        assert (answers or {type(bound.gold(dataset.table("train")))}) & set(accepted)
+    if answers is None:
+        assert set(bound.baselines) <= set(extensions.names("evaluate.baseline"))
+        assert "majority" in bound.baselines

@@ -101,7 +101,7 @@ def start(go: Callable[[Path], None], out: Path) -> int:
     try:
         go(out)
         code = 0
-    except Exception:  # noqa: BLE001 - told, and the code says so
+    except Exception:
         traceback.print_exc()
     finally:
         os._exit(code)

@@ -17,14 +17,14 @@ from pathlib import Path
 
 import pytest
 
+from crashes import CrashState, Tree, crash_states, materialise
+from recording import ALLOCATING, FailingDisk, Killed, Mark, RecordingDisk
 from tunewright.errors import MachineError, TunewrightError
 from tunewright.store.artifact import Draft, commit_artifact, open_artifact, recover_folder
 from tunewright.store.checkpoints import CheckpointStore
-from tunewright.store.crashes import CrashState, Tree, crash_states, materialise
 from tunewright.store.disk import Operation, disk, using
 from tunewright.store.durable import replace_document
 from tunewright.store.events import EventLog
-from tunewright.store.recording import ALLOCATING, FailingDisk, Killed, Mark, RecordingDisk
 from tunewright.store.run import RunFolder
 
 Tell = Callable[[str, object], None]

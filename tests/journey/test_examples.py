@@ -212,3 +212,34 @@ def test_mcnemar_by_hand_is_exact() -> None:
     second[:6] = 0
     assert example["mcnemar"](first, second, right) == pytest.approx(2 * 0.5**6)
     assert example["mcnemar"](first, first, right) == 1.0
+
+
+# ------------------------------------------------------------------------------------------ counting what comes next
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_ngram_predictor_learns_real_dialogues(language: str, capsys: pytest.CaptureFixture[str]) -> None:
+    import audit_hook
+    from tunewright.assets import fetch_data
+    from tunewright.errors import CorruptError, MachineError
+
+    try:
+        with audit_hook.index_allowed():
+            fetch_data(f"dialogues-{language}")
+    except CorruptError:
+        raise
+    except MachineError as error:
+        pytest.skip(f"the package index cannot be reached: {error.problem}")
+    example = load("ngram_predictor")
+    train, test = example["read_dialogues"](language, 600)
+    assert not {dialogue[0][0] for dialogue in train} & {dialogue[0][0] for dialogue in test}
+    bits = example["main"](["--language", language, "--rows", "600"])
+    held_out = [unseen for _, unseen in bits.values()]
+    assert held_out[0] > held_out[1] > held_out[2]
+    assert all(seen < unseen for seen, unseen in list(bits.values())[1:])
+    printed = capsys.readouterr().out
+    assert "held out" in printed
+    assert example["QUESTIONS"][language][0] in printed
+    model = example["NGram"](4).fit(train)
+    first, share = example["most_likely"](model, example["BEGINNINGS"][language][0])[0]
+    assert (first, share > 0.3) == ("e" if language == "en" else "么", True)

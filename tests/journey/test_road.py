@@ -170,6 +170,9 @@ def test_small_data_are_judged_out_of_fold(tmp_path: Path, tiny_bert_folder: Pat
     )
     assert result["judged_on"] == "out-of-fold"
     assert result["num_judged"] == 90
+    assert result["metrics"]["accuracy"]["value"] > 0.8
+    right = dict(sentences(90))
+    assert all(right[error["text"]] == error["gold"] != error["answered"] for error in result["errors"])
     assert "fold" in result["verdict"]["design"]
 
 

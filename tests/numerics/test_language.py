@@ -31,9 +31,9 @@ from tunewright.infer.predict import predict_logits
 from tunewright.train.objective.token_cross_entropy import TokenCrossEntropy
 from tunewright.types import Batch
 
-SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 97, "bos_token_id": 0,
+SMALL: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 97, "bos_token_id": 0,
          "eos_token_id": 1, "pad_token_id": 2}  # fmt: skip
-GROUPED = {**SMALL, "intermediate_size": 48, "num_key_value_heads": 2}
+GROUPED: dict[str, Any] = {**SMALL, "intermediate_size": 48, "num_key_value_heads": 2}
 FAMILIES: dict[str, Any] = {
     "llama": lambda: LlamaForCausalLM(LlamaConfig(**GROUPED)),
     "llama, tied": lambda: LlamaForCausalLM(LlamaConfig(**GROUPED, tie_word_embeddings=True)),

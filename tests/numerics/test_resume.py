@@ -8,14 +8,22 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from tunewright import extensions
+from tunewright.errors import MachineError
 from tunewright.store.checkpoints import CheckpointStore
 from tunewright.train.state import read_moments, read_weights, write_state
-from tunewright.types import Step
+from tunewright.types import Objective, Step
 
 ADAMW: dict[str, object] = {"name": "adamw", "weight_decay": 0.1}
 SGD: dict[str, object] = {"name": "sgd"}
 NUM_STEPS = 6
+
+
+def lora(**options: Any) -> Any:
+    method: Any = extensions.load("adapt.method", "lora")
+    return method(method.Config(**options))
 
 
 def finish(loop: Any) -> list[Step]:
@@ -76,6 +84,52 @@ def test_resumed_after_any_step_it_ends_with_the_same_bits(
             assert value.dtype == wanted[name].dtype, name
 
 
+@pytest.mark.parametrize(
+    ("architecture", "name", "options"),
+    [
+        ("bert", "lora", {"dropout": 0.1, "dora": True}),
+        ("llama", "lora", {"dropout": 0.1, "recompute": True}),
+        ("gpt2", "qlora", {"dropout": 0.1}),
+        ("bert", "head", {}),
+        ("llama", "head", {"cache_mib": 0}),
+    ],
+)
+def test_so_does_every_method_whose_commits_hold_what_it_trains_alone(
+    architecture: str, name: str, options: dict[str, object], make_module: Callable[..., Any], make_examples: Any,
+    build_loop: Any, tmp_path: Path,
+) -> None:  # fmt: skip
+    """Each run stops after three of six updates and goes on in a new module over the same base."""
+    chosen: Any = extensions.load("adapt.method", name)
+    examples = make_examples(11)
+
+    def new_loop() -> Any:
+        method = chosen(chosen.Config(**options))
+        trainable = method.wrap(make_module(architecture), Objective("cross_entropy"), 5)
+        loop = build_loop(trainable.module, examples, token_budget=40)
+        if trainable.look_ahead is not None:
+            trainable.look_ahead(examples.ids, lambda *_: None)
+        return loop
+
+    straight, store = new_loop(), CheckpointStore(tmp_path, keep_last=NUM_STEPS)
+    steps = []
+    for step in straight.steps():
+        steps.append(step)
+        position = {"loop": straight.state()}
+        store.commit(step.step, lambda draft: write_state(draft, straight.module, straight.optimizer), position)
+    trained = {key for key, parameter in straight.module.named_parameters() if parameter.requires_grad}
+    commit = next(each for each in store.commits() if each.step == 3)
+    assert set(load_file(commit.folder / "weights.safetensors")) == trained
+
+    resumed = new_loop()
+    read_weights(commit.folder, resumed.module)
+    read_moments(commit.folder, resumed.module, resumed.optimizer)
+    saved: Any = commit.position
+    resumed.restore(saved["loop"])
+    assert finish(resumed) == steps[3:]
+    wanted = everything(straight)
+    assert all(torch.equal(value, wanted[key]) for key, value in everything(resumed).items())
+
+
 def test_dropout_is_drawn_from_seed_and_step_alone(
     make_module: Callable[..., Any], make_examples: Any, build_loop: Any
 ) -> None:
@@ -94,9 +148,14 @@ def test_dropout_is_drawn_from_seed_and_step_alone(
 def test_a_run_is_bound_to_its_weights_by_name(
     make_module: Callable[..., Any], tmp_path: Path, build_loop: Any, make_examples: Any
 ) -> None:
-    """A checkpoint of another model is refused, not loaded in part."""
+    """A checkpoint of another model, or of another method, is refused, not loaded in part."""
     loop = build_loop(make_module("bert"), make_examples(4))
     store = CheckpointStore(tmp_path)
     commit = store.commit(0, lambda draft: write_state(draft, loop.module, loop.optimizer))
-    with pytest.raises(RuntimeError, match="Missing key"):
-        read_weights(commit.folder, make_module("gpt2"))
+    adapted = lora().wrap(make_module("bert"), Objective("cross_entropy"), 0).module
+    wider = make_module("bert", intermediate_size=64)
+    for other in (make_module("gpt2"), adapted, wider):
+        before = {name: value.clone() for name, value in other.state_dict().items()}
+        with pytest.raises(MachineError, match="another model"):
+            read_weights(commit.folder, other)
+        assert all(torch.equal(value, before[name]) for name, value in other.state_dict().items())

@@ -102,4 +102,4 @@ def test_long_values_are_cut_to_one_line() -> None:
     assert shorten("a\n b\t c") == "a b c"
     assert shorten("x" * 200) == "x" * 200
     assert shorten("x" * 201) == "x" * 199 + "…"
-    assert shorten({"a": 1}) == "{'a': 1}"
+    assert shorten({"a": 1}) == "{a: 1}"

@@ -31,12 +31,12 @@ def choose_task(
             "no task fits these columns",
             where="data.columns",
             given=", ".join(profile.name for profile in profiles),
-            allowed="for classification: a column of texts and a column of labels",
+            allowed="texts and labels to classify; messages, or prompt and completion, to chat",
             hint="data.columns.text=COLUMN data.columns.label=COLUMN",
         )
     name, task, found = max(fitting, key=lambda each: each[2].confidence if each[2] else 0.0)
     tuned, chosen = _tuned(task, profiles, columns or _columns(found))
-    reason = f"{found.reasons.get('label', '')}" if found else "as the columns say"
+    reason = (found.reasons.get("label") or next(iter(found.reasons.values()), "")) if found else "as the columns say"
     return tuned, (Choice("task.name", name, reason), *chosen)
 
 

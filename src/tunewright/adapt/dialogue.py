@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any
 
 from tunewright.errors import InputError
@@ -167,7 +167,7 @@ def _check_order(messages: Sequence[Mapping[str, Any]]) -> None:
     turns = roles[1:] if roles[:1] == ["system"] else roles
     if turns[:1] != ["user"]:
         raise ValueError("the first turn is not the user's")
-    if any(first == second for first, second in zip(turns, turns[1:], strict=False)):
+    if any(first == second for first, second in pairwise(turns)):
         raise ValueError("two turns of the same speaker follow each other")
     if "assistant" not in turns:
         raise ValueError("no turn of the assistant to learn")
@@ -176,6 +176,12 @@ def _check_order(messages: Sequence[Mapping[str, Any]]) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------- encoding
+
+
+def learnt_turns(messages: Sequence[Mapping[str, Any]], which: str) -> set[int]:
+    """The turns to learn, by their number: ``all`` of the assistant's or the ``last``, none that has weight 0."""
+    answers = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
+    return {index for index in (answers[-1:] if which == "last" else answers) if messages[index].get("weight") != 0}
 
 
 class DialogueEncoder:
@@ -188,18 +194,19 @@ class DialogueEncoder:
         dialogues: Callable[[pa.Table], list[list[Mapping[str, Any]]]],
         template: ChatTemplate,
         tokenizer: Any,
-        *,
-        last_only: bool,
+        learnt: Callable[[Sequence[Mapping[str, Any]]], set[int]],
     ) -> None:
-        """``dialogues`` reads the messages of prepared rows."""
+        """``dialogues`` reads the messages of prepared rows, ``learnt`` says which of a dialogue's turns are supervised."""
         self._dialogues = dialogues
         self._template = template
         self._tokenizer = tokenizer
-        self._last_only = last_only
+        self._learnt = learnt
         self._counts: Counter[tuple[str, str]] = Counter()
         self._num_rows = self._without = self._cut_answers = self._open_ends = 0
         self._samples: list[list[dict[str, object]]] = []
-        self.choices: Sequence[Choice] = (Choice("encode.template", template.name, template.reason),)
+        self.choices: Sequence[Choice] = (
+            Choice("encode.template", f"{len(template.source):,} characters", template.reason),
+        )
 
     def encode(self, rows: pa.Table, max_length: int | None) -> list[Example]:
         """Each dialogue by the template; the right end is cut to ``max_length``. Raises InputError with the row's place."""
@@ -219,11 +226,6 @@ class DialogueEncoder:
             roles = [message["role"] for message in messages]
             examples.append(Example(chat.ids[:max_length], weights[:max_length], chat.turn[:max_length], roles))
         return examples
-
-    def _learnt(self, messages: Sequence[Mapping[str, Any]]) -> set[int]:
-        """The turns to learn, by their number."""
-        answers = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
-        return {index for index in (answers[-1:] if self._last_only else answers) if messages[index].get("weight") != 0}
 
     def inspect(self, examples: Sequence[Example], cut: Sequence[bool]) -> None:
         """Count what is supervised, by role; keep the first dialogues as coloured pieces."""

@@ -17,7 +17,8 @@ from tunewright.errors import InputError
 from tunewright.seams import RowEncoder
 from tunewright.store.artifact import Artifact, Draft, commit_artifact
 from tunewright.store.digest import digest_code, digest_json
-from tunewright.types import Base, Choice, Dataset, Encoded, Example, Finding, Ledger, Tell, tell_nobody
+from tunewright.types import SPLITS, Base, Choice, Dataset, Encoded, Example, Finding, Ledger, Tell, tell_nobody
+from tunewright.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +42,7 @@ class Encode:
             "keeps 99 % of the rows whole, at least 128, at most what the model can read.",
             ge=4,
             le=1_000_000,
+            examples=[256],
         )
 
 
@@ -88,7 +90,7 @@ def open_encoded(artifact: Artifact) -> Encoded:
     facts: dict[str, Any] = dict(artifact.facts)
     return Encoded(
         folder=artifact.folder,
-        splits=facts["splits"],
+        splits={name: facts["splits"][name] for name in SPLITS},
         max_length=facts["max_length"],
         num_tokens=facts["num_tokens"],
         tokens_cut=facts["tokens_cut"],
@@ -114,7 +116,7 @@ def decide_max_length(lengths: Counter[int], max_positions: int) -> Choice:
             break
     limit = min(max_positions, max(SHORTEST_LIMIT, 16 * math.ceil(quantile / 16)))
     if longest <= limit:
-        reason = f"the longest row has {longest} tokens; no row is cut"
+        reason = f"the longest row has {counted(longest, 'token')}; no row is cut"
     else:
         cut = sum(count for length, count in lengths.items() if length > limit)
         why = (

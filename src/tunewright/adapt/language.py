@@ -70,7 +70,13 @@ class LanguageModel(nn.Module):
 
 
 def attach_language_head(base: Base) -> LanguageModel:
-    """The base with the head it was pretrained with. Raises InputError for a base that does not generate text."""
+    """The base with the head it was pretrained with. Raises InputError for a base that does not write text."""
+    require_writer(base)
+    return LanguageModel(load_language_model(base.folder))
+
+
+def require_writer(base: Base) -> None:
+    """Raise InputError for a base that does not write text."""
     if base.kind != "decoder":
         raise InputError(
             "a model of this kind does not write text",
@@ -79,4 +85,3 @@ def attach_language_head(base: Base) -> LanguageModel:
             allowed="a decoder, such as smollm2-135m-instruct or gemma-3-270m",
             hint="model=smollm2-135m-instruct",
         )
-    return LanguageModel(load_language_model(base.folder))

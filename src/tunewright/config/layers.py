@@ -28,6 +28,15 @@ class Origin:
         """`default`, `automatic: REASON`, or simply the place where the value stands."""
         return f"automatic: {self.where}" if self.kind == "automatic" else self.where or self.kind
 
+    @classmethod
+    def recorded(cls, text: str) -> Origin:
+        """The origin that was written down as ``text``."""
+        word = text.partition(" ")[0].rstrip(":")
+        if word == "automatic":
+            return cls("automatic", text.removeprefix("automatic: "))
+        kinds: Mapping[str, Any] = {"default": "default", "argument": "argument", "override": "override"}
+        return cls(kinds.get(word, "environment" if word.isupper() else "recipe"), "" if text == "default" else text)
+
 
 DEFAULT = Origin("default")
 

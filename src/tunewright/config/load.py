@@ -11,7 +11,7 @@ Later lines win. Values are read by the rules of YAML 1.2 everywhere. Every prob
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -75,6 +75,17 @@ def with_automatic(loaded: Loaded[Root], choices: Sequence[Choice]) -> Loaded[Ro
     for choice in choices:
         layers = layers.put(tuple(choice.path.split(".")), choice.value, Origin("automatic", choice.reason))
     return validate(type(loaded.config), layers, [])
+
+
+def with_recorded(loaded: Loaded[Root], origins: Mapping[str, str]) -> Loaded[Root]:
+    """The configuration of a filled recipe with the ``origins`` recorded beside it: what is given anew keeps its own."""
+    layers = loaded.layers
+    marks = {
+        key: Origin.recorded(origins[dotted(key)])
+        for key in flatten(loaded.config.model_dump(mode="json"))
+        if dotted(key) in origins and layers.closest(key).kind == "recipe"
+    }
+    return validate(type(loaded.config), replace(layers, origins={**layers.origins, **marks}), [])
 
 
 def lay_recipe(layers: Layers, text: str, file: str, problems: list[Problem]) -> Layers:

@@ -5,6 +5,8 @@ Only plain data is read: no tags, no types of other languages, and aliases count
 
 from __future__ import annotations
 
+import json
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +21,9 @@ MAX_DEPTH = 20
 
 Key = tuple[str | int, ...]
 """A place in a document: keys of mappings and positions in lists, outermost first."""
+
+_PLAIN_TEXT = re.compile(r"[^\W\d_](?:[\w./ -]*[\w./-])?")
+_READ_AS_OTHER = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
 
 _PLAIN = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float"))
 _TEXT = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("str", "timestamp", "value"))
@@ -79,6 +84,24 @@ def read_yaml(text: str, where: Callable[[int], str]) -> Document:
     except RecursionError:
         raise _too_much(where(1)) from None
     return _Walk(yaml.constructor, where).document(root)
+
+
+def in_flow(value: object) -> str:
+    """A value on one line. JSON is YAML, and text that cannot be taken for anything else needs no quotes."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(in_flow, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{in_flow(name)}: {in_flow(item)}' for name, item in value.items())}}}"
+    if not isinstance(value, str):
+        return json.dumps(value)
+    if _PLAIN_TEXT.fullmatch(value) and value.isprintable() and value.lower() not in _READ_AS_OTHER:
+        return value
+    return re.sub(r"[^\n -~]", _escape, json.dumps(value, ensure_ascii=False))
+
+
+def _escape(match: re.Match[str]) -> str:
+    letter = match.group()
+    return letter if letter.isprintable() else f"\\U{ord(letter):08x}"
 
 
 class _Walk:

@@ -54,6 +54,19 @@ def in_words(schema: Schema) -> str:
     return words(schema) if words else "any value"
 
 
+def example(schema: Schema) -> object:
+    """A value that a schema allows, for a message to show."""
+    members = [schema, *schema.get("anyOf", []), *schema.get("oneOf", [])]
+    for member in members:
+        if found := member.get("examples") or member.get("enum"):
+            return found[0]
+    kind = next((member["type"] for member in members if "type" in member), "")
+    simple = {"integer": 1, "number": 0.5, "boolean": True}
+    if kind == "array":
+        return [example(schema.get("items", {}))]
+    return {"NAME": "TEXT"} if kind == "object" else simple.get(kind, "TEXT")
+
+
 def _section(model: type[ComponentConfig]) -> Schema:
     schema = {key: value for key, value in _plain(model).items() if key != SHORTHAND}
     return _fill(schema)  # type: ignore[no-any-return]

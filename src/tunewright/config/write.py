@@ -10,8 +10,6 @@ train:
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -19,14 +17,11 @@ from tunewright.config.base import VERSION, ComponentConfig
 from tunewright.config.explain import dotted
 from tunewright.config.layers import Layers
 from tunewright.config.load import Loaded, lay_recipe, validate
-from tunewright.config.read import Key
+from tunewright.config.read import Key, in_flow
 from tunewright.errors import Problem
 
 MAX_WIDTH = 60
 """Comments are lined up behind values up to this many characters; longer lines have theirs where they end."""
-
-_PLAIN_TEXT = re.compile(r"[^\W\d_](?:[\w./ -]*[\w./-])?")
-_READ_AS_OTHER = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
 
 
 def to_yaml(loaded: Loaded[Any]) -> str:
@@ -56,25 +51,7 @@ def _lines(tree: Mapping[str, Any], loaded: Loaded[Any], section: Key) -> Iterat
     for name, value in tree.items():
         key = (*section, name)
         if isinstance(value, Mapping) and value:
-            yield f"{indent}{_flow(name)}:", ""
+            yield f"{indent}{in_flow(name)}:", ""
             yield from _lines(value, loaded, key)
         else:
-            yield f"{indent}{_flow(name)}: {_flow(value)}", " ".join(str(loaded.origins[dotted(key)]).split())
-
-
-def _flow(value: object) -> str:
-    """A value on one line. JSON is YAML, and text that cannot be taken for anything else needs no quotes."""
-    if isinstance(value, list):
-        return f"[{', '.join(map(_flow, value))}]"
-    if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{_flow(name)}: {_flow(item)}' for name, item in value.items())}}}"
-    if not isinstance(value, str):
-        return json.dumps(value)
-    if _PLAIN_TEXT.fullmatch(value) and value.isprintable() and value.lower() not in _READ_AS_OTHER:
-        return value
-    return re.sub(r"[^\n -~]", _escape, json.dumps(value, ensure_ascii=False))
-
-
-def _escape(match: re.Match[str]) -> str:
-    letter = match.group()
-    return letter if letter.isprintable() else f"\\U{ord(letter):08x}"
+            yield f"{indent}{in_flow(name)}: {in_flow(value)}", " ".join(str(loaded.origins[dotted(key)]).split())

@@ -10,6 +10,7 @@ import numpy as np
 from tunewright.data.account import Account
 from tunewright.data.duplicates import Duplicates
 from tunewright.types import Finding
+from tunewright.words import counted
 
 _IMBALANCE = 10
 _TINY = 3
@@ -28,12 +29,12 @@ def check_labels(counts: Mapping[str, Mapping[str, int]]) -> list[Finding]:
         found.append(Finding("label_not_trained", "violation", message))
     tiny = sorted(label for label, count in totals.items() if count < _TINY and label not in unseen)
     if tiny:
-        message = f"{len(tiny)} labels have fewer than {_TINY} rows and are not judged: {_some(tiny)}"
+        message = f"{counted(len(tiny), 'label has', 'labels have')} fewer than {_TINY} rows and cannot be judged: {_some(tiny)}"
         found.append(Finding("tiny_class", "warning", message))
     if len(totals) > 1:
         most, least = max(totals, key=lambda name: totals[name]), min(totals, key=lambda name: totals[name])
         if totals[most] > _IMBALANCE * totals[least]:
-            message = f"{most} has {totals[most]:,} rows, {least} has {totals[least]:,}; accuracy alone would mislead"
+            message = f"{most} has {counted(totals[most], 'row')}, {least} has {totals[least]:,}; accuracy alone would mislead"
             found.append(Finding("imbalance", "note" if totals[most] <= 20 * totals[least] else "warning", message))
     return found
 
@@ -44,17 +45,20 @@ def check_duplicates(account: Account, duplicates: Duplicates) -> list[Finding]:
     copies = np.flatnonzero(~duplicates.kept)
     if len(copies):
         message = (
-            f"{len(copies):,} rows repeat an earlier text (case, width, blanks and punctuation apart) and are left out"
+            f"{counted(len(copies), 'row repeats', 'rows repeat')} an earlier text "
+            f"(case, width, blanks and punctuation apart) and {'is' if len(copies) == 1 else 'are'} left out"
         )
         found.append(Finding("duplicates", "note", message, _origins(account, copies)))
     if duplicates.num_conflicts:
         message = (
-            f"{duplicates.num_conflicts:,} texts come with different labels; the commonest label was kept, or the first"
+            f"{counted(duplicates.num_conflicts, 'text comes', 'texts come')} with different labels; "
+            "the commonest label was kept, or the first"
         )
         found.append(Finding("label_conflict", "warning", message, _origins(account, duplicates.conflicts)))
     leaked = np.flatnonzero(duplicates.leaked)
     if len(leaked):
-        message = f"{len(leaked):,} rows were in the held-out rows as well; the copies were taken out of training"
+        rows = counted(len(leaked), "row was", "rows were")
+        message = f"{rows} in the held-out rows as well; the copies were taken out of training"
         found.append(Finding("leak", "warning", message, _origins(account, leaked)))
     return found
 
@@ -66,7 +70,7 @@ def check_groups(account: Account, split: Sequence[int]) -> list[Finding]:
     parted = np.intersect1d(groups[codes == 0], groups[codes > 0])
     if not len(parted):
         return []
-    message = f"{len(parted):,} groups lie in training and in held-out rows; the score may be flattered"
+    message = f"{counted(len(parted), 'group lies', 'groups lie')} in training and in held-out rows; the score may be flattered"
     return [Finding("group_leak", "warning", message, _origins(account, np.flatnonzero(np.isin(groups, parted))))]
 
 
@@ -92,7 +96,8 @@ def check_lengths(account: Account) -> list[Finding]:
     usual = below / (longest * 0.1)
     if longest < 50 or not below or len(at_limit) < max(5, len(lengths) // 200, 5 * usual):
         return []
-    message = f"{len(at_limit):,} texts have exactly {longest} characters, the greatest length: they look cut off"
+    texts = counted(len(at_limit), "text has", "texts have")
+    message = f"{texts} exactly {longest} characters, the greatest length: they look cut off"
     return [Finding("cut_texts", "warning", message, _origins(account, at_limit))]
 
 
@@ -104,11 +109,14 @@ def check_near(
         return []
     crossing = [(a, b) for a, b in pairs if split[rows[a]] != split[rows[b]]]
     involved = sorted({rows[at] for pair in pairs for at in pair})
-    message = f"{len(pairs):,} pairs of texts are nearly the same ({len(involved):,} rows)"
+    message = (
+        f"{counted(len(pairs), 'pair of texts is', 'pairs of texts are')} nearly the same ({len(involved):,} rows)"
+    )
     found = [Finding("near_duplicates", "note", message, _origins(account, involved))]
     if crossing:
         touched = sorted({rows[at] for pair in crossing for at in pair})
-        message = f"{len(crossing):,} nearly equal pairs lie in different splits; the score may be flattered"
+        crossed = counted(len(crossing), "nearly equal pair lies", "nearly equal pairs lie")
+        message = f"{crossed} in different splits; the score may be flattered"
         found.append(Finding("near_leak", "warning", message, _origins(account, touched)))
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tunewright.data.inputs import Input
+from tunewright.data.inputs import Input, Inputs
 from tunewright.data.splits import TRAIN, read_split
 from tunewright.errors import InputError, nearest
 from tunewright.seams import Task
@@ -34,14 +34,14 @@ def map_columns(
     split: str | None,
     group: str | None,
     task: Task,
-    profiles: Sequence[ColumnProfile],
-    inputs: Sequence[Input],
+    looked: Inputs,
 ) -> Mapped:
     """Settle every column before a row is read.
 
     Raises InputError naming the nearest column for one that does not exist, and listing the columns with the reasons of
     the best guess where the task is not sure.
     """
+    profiles, inputs = looked.profiles, looked.entries
     where, names = inputs[0].name, tuple(dict.fromkeys((*(p.name for p in profiles), *inputs[0].columns)))
     fields = {field.name: field for field in task.fields}
     for name in given:

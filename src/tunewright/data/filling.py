@@ -24,16 +24,17 @@ from tunewright.data.clean.base import Chain, build_chain
 from tunewright.data.columns import Mapped
 from tunewright.data.duplicates import Duplicates, find_duplicates, normalise
 from tunewright.data.facts import MAX_SCRIPT_ROWS, ScriptCount, build_facts
-from tunewright.data.inputs import Input
+from tunewright.data.inputs import Input, Inputs
 from tunewright.data.near import MAX_ROWS, find_near_pairs
 from tunewright.data.profile import as_list, column_value
 from tunewright.data.source.base import Unusable
-from tunewright.data.splits import OPEN, SPLITS, TEST, TRAIN, VALIDATION, Shares, assign_splits, read_split
+from tunewright.data.splits import OPEN, TEST, TRAIN, VALIDATION, Shares, assign_splits, read_split
 from tunewright.data.tables import LEDGER, SPOOL, RowWriter, batches, write_ledger, write_splits
 from tunewright.errors import GateError, InputError
 from tunewright.seams import Task
 from tunewright.store.artifact import Draft
-from tunewright.types import Choice, ColumnProfile, Dataset, Finding, Ledger, SourceFile, Tell
+from tunewright.types import SPLITS, Choice, Dataset, Finding, Ledger, SourceFile, Tell
+from tunewright.words import counted
 
 CONTENT = frozenset(("content", "value", "text"))
 """Keys under which a message holds what was said."""
@@ -49,14 +50,14 @@ class Filling:
         self,
         config: Any,
         task: Task,
-        inputs: Sequence[Input],
-        profiles: Sequence[ColumnProfile],
+        inputs: Inputs,
         mapped: Mapped,
         tell: Tell,
     ) -> None:
         """Hold what was settled; nothing is read yet. Raises InputError for a cleaner that does not exist."""
-        self._config, self._task, self._inputs, self._mapped, self._tell = config, task, inputs, mapped, tell
-        lists = {profile.name for profile in profiles if profile.is_list}
+        self._config, self._task, self._mapped, self._tell = config, task, mapped, tell
+        self._inputs = inputs.entries
+        lists = {profile.name for profile in inputs.profiles if profile.is_list}
         texts, others = build_chain(config.clean), build_chain(())
         self._plan = [
             (field.name, column, others if field.kind == "label" else texts, field.kind == "label" and column in lists)
@@ -95,7 +96,7 @@ class Filling:
     def _read(self, spool: Path) -> list[SourceFile]:
         account, files = self._account, []
         total = sum(entry.num_rows for entry in self._inputs)
-        with RowWriter(spool, self._task.stored) as writer:
+        with RowWriter(spool, self._task.stored, with_units=bool(self._mapped.group)) as writer:
             for entry in self._inputs:
                 before = account.total
                 file = account.files.number(entry.name)
@@ -135,7 +136,7 @@ class Filling:
         proof = account.prove(text, labels, task.stratum(fields), group)
         length = len(text)
         account.keep(account.total, file, line, proof, length, split)
-        writer.add(account.total, entry.name, line, fields, length)
+        writer.add((account.total, entry.name, line, proof[-1]), fields, length)
 
     # -------------------------------------------------------------------------------------------------------- gates
 
@@ -174,7 +175,7 @@ class Filling:
             raise GateError(
                 "too few rows are left, duplicates apart",
                 where=self._inputs[0].name,
-                given=f"{num_kept} rows",
+                given=counted(num_kept, "row"),
                 allowed=f"{self._config.min_rows} rows or more (data.min_rows)",
                 hint=f"collect more rows, or go on with these: data.min_rows={max(2, num_kept)}",
             )

@@ -1,4 +1,7 @@
-"""All that a run reads: the files of each role, or handed rows, gone through once to see columns and count rows."""
+"""All that a run reads: the files of each role, or handed rows, gone through once to see columns and count rows.
+
+config.data, rows ─▶ look ─▶ Inputs: files hashed and opened, columns profiled ─▶ the task is chosen, the key is made, prepare
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,9 @@ from typing import Any, Protocol
 from tunewright.data.files import OpenedFile, as_names, empty, find_input, open_input
 from tunewright.data.handed import NAME, HandedRows
 from tunewright.data.profile import Sample, flatten
-from tunewright.data.splits import OPEN, SPLITS, TEST, VALIDATION
+from tunewright.data.splits import OPEN, TEST, VALIDATION
 from tunewright.errors import InputError
-from tunewright.types import ColumnProfile, Record, SourceFile, Tell
+from tunewright.types import SPLITS, ColumnProfile, Record, SourceFile, Tell, tell_nobody
 
 _TELL_EVERY = 10_000
 
@@ -45,8 +48,25 @@ class Input:
         target.verify_unchanged()
 
 
-def gather(config: Any, rows: object, tell: Tell) -> list[Input]:
-    """The inputs that ``data`` names, found, hashed and opened; or the handed rows. Raises InputError."""
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Every input of a run after one look, in order, and the profiles of the columns of the training inputs."""
+
+    entries: tuple[Input, ...]
+    profiles: tuple[ColumnProfile, ...]
+
+
+def look(config: Any, rows: object = None, tell: Tell = tell_nobody) -> Inputs:
+    """The inputs that ``data`` names (or handed ``rows``), found, hashed, opened and gone through once.
+
+    Whatever cannot be found or parsed is found here, before anything is written. Raises InputError, also for an input
+    without rows.
+    """
+    entries = _gather(config, rows, tell)
+    return Inputs(tuple(entries), _survey(entries, tell))
+
+
+def _gather(config: Any, rows: object, tell: Tell) -> list[Input]:
     named = {
         OPEN: as_names(config.path),
         VALIDATION: as_names(config.validation_path),
@@ -72,11 +92,8 @@ def gather(config: Any, rows: object, tell: Tell) -> list[Input]:
     return found
 
 
-def survey(inputs: list[Input], tell: Tell) -> tuple[ColumnProfile, ...]:
-    """Go through every row once: profiles of the columns of the training inputs, and columns and rows of each input.
-
-    Whatever cannot be parsed is found here, before anything is written. Raises InputError, also for an input without rows.
-    """
+def _survey(inputs: list[Input], tell: Tell) -> tuple[ColumnProfile, ...]:
+    """Note the columns and the number of rows of each input, and profile the columns of the training inputs."""
     sample = Sample()
     done = 0
     for entry in inputs:

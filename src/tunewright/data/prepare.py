@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pydantic import model_validator
+from pydantic_core import PydanticCustomError
 
 from tunewright.config.base import ComponentConfig, Option
 from tunewright.data.columns import map_columns
 from tunewright.data.filling import Filling
-from tunewright.data.inputs import Input, gather, survey
+from tunewright.data.inputs import Inputs, look
 from tunewright.data.record import FORMAT, from_facts, to_facts
 from tunewright.errors import CorruptError
 from tunewright.seams import Task
@@ -31,63 +32,89 @@ class Prepare:
 
         shorthand: ClassVar[str] = "path"
 
-        path: str | list[str] | None = Option(None, "The file with the rows, a list of files, or asset:NAME.")
-        validation_path: str | list[str] | None = Option(None, "Your own validation rows; else some are set aside.")
-        test_path: str | list[str] | None = Option(None, "Your own test rows; else some are set aside.")
+        path: str | list[str] | None = Option(
+            None, "The file with the rows, a list of files, or asset:NAME.", examples=["reviews.csv"]
+        )
+        validation_path: str | list[str] | None = Option(
+            None, "Your own validation rows; else some are set aside.", examples=["validation.csv"]
+        )
+        test_path: str | list[str] | None = Option(
+            None, "Your own test rows; else some are set aside.", examples=["test.csv"]
+        )
         format: str | dict[str, Any] = Option(
             "auto", "A format, or `{name: csv, delimiter: ';'}`; recognised when `auto`."
         )
         columns: dict[str, str | int] = Option(
-            {}, "Field -> column name or number, such as `{text: review, label: stars}`."
+            {},
+            "Field -> column name or number, such as `{text: review, label: stars}`.",
+            examples=[{"text": "review", "label": "stars"}],
         )
-        clean: list[str | dict[str, Any]] = Option([], "Cleaners for the texts, in order, such as `[html, width]`.")
+        clean: list[str | dict[str, Any]] = Option(
+            [], "Cleaners for the texts, in order, such as `[html, width]`.", examples=[["html", "width"]]
+        )
         validation: float = Option(0.1, "Share of the rows for validation, where you gave none.", ge=0, lt=0.9)
         test: float = Option(0.2, "Share of the rows for the verdict, where you gave none.", ge=0, lt=0.9)
         split: str | None = Option(
-            None, "Column that says train, validation or test; found by its name when not given."
+            None, "Column that says train, validation or test; found by its name when not given.", examples=["split"]
         )
-        group: str | None = Option(None, "Column whose values never cross splits, such as an author or a dialogue.")
+        group: str | None = Option(
+            None, "Column whose values never cross splits, such as an author or a dialogue.", examples=["author"]
+        )
         max_row_bytes: int = Option(1 << 20, "A row with more bytes is rejected.", ge=64)
         max_rejected: float = Option(
             0.01, "Largest share of rejected rows; 10 rows are allowed unless it is 0.", ge=0, le=1
         )
         min_rows: int = Option(10, "Fewest rows, duplicates apart, that are worth going on with.", ge=2)
-        allow: list[str] = Option([], "Findings that stop the run, by their code, which shall not stop it.")
+        allow: list[str] = Option(
+            [], "Findings that stop the run, by their code, which shall not stop it.", examples=[["label_not_trained"]]
+        )
         seed: int = Option(0, "Decides which rows go to which split.", ge=0)
 
         @model_validator(mode="after")
         def _leave_rows_to_train(self) -> Self:
             if self.validation + self.test >= 0.95:
-                raise ValueError("validation and test together must leave rows for training")
+                parts = {"allowed": "less than 0.95 together", "hint": "data.validation=0.1 data.test=0.2"}
+                raise PydanticCustomError("explained", "validation and test must leave rows for training", parts)
             return self
 
 
 def prepare(
-    config: Prepare.Config, task: Task, target: Path, *, rows: object = None, tell: Tell = tell_nobody
+    config: Prepare.Config,
+    task: Task,
+    target: Path,
+    *,
+    rows: object = None,
+    inputs: Inputs | None = None,
+    tell: Tell = tell_nobody,
 ) -> Dataset:
     """The Dataset of these files (or of ``rows``: dicts, a data frame, an Arrow table) for this task, in ``target``.
 
-    A target that already holds it is returned as it is. Raises InputError for what cannot be found or parsed and for
-    columns that are not clear, GateError when too many rows are rejected or too few are left. Then nothing is written.
+    ``inputs`` are these files or rows where they have been looked at before; they must not have changed since. A target
+    that already holds the Dataset is returned as it is. Raises InputError for what cannot be found or parsed and for columns
+    that are not clear, GateError when too many rows are rejected or too few are left. Then nothing is written.
     """
-    inputs = gather(config, rows, tell)
-    key = _key(config, task, inputs)
+    inputs = inputs or look(config, rows, tell)
+    key = dataset_key(config, task, inputs)
     standing = _standing(target, key)
     if standing is not None:
         return standing
-    profiles = survey(inputs, tell)
-    mapped = map_columns(config.columns, config.split, config.group, task, profiles, inputs)
-    filling = Filling(config, task, inputs, profiles, mapped, tell)
+    mapped = map_columns(config.columns, config.split, config.group, task, inputs)
+    filling = Filling(config, task, inputs, mapped, tell)
     commit_artifact(target, key, filling.fill, lambda: to_facts(filling.dataset(target, key)))
     return open_dataset(target)
 
 
-def dataset_key(config: Prepare.Config, task: Task, rows: object = None, tell: Tell = tell_nobody) -> str:
-    """The SHA-256 of all that goes into the Dataset: options, content of the inputs, the task, and the code.
-
-    Raises InputError as ``prepare`` does for inputs that cannot be found or opened.
-    """
-    return _key(config, task, gather(config, rows, tell))
+def dataset_key(config: Prepare.Config, task: Task, inputs: Inputs) -> str:
+    """The SHA-256 of all that goes into the Dataset: options, content of the inputs, the task, and the code."""
+    return digest_json(
+        {
+            "format": FORMAT,
+            "config": config.model_dump(mode="json"),
+            "inputs": [[entry.name, entry.split, entry.sha256] for entry in inputs.entries],
+            "task": _task_identity(task),
+            "code": digest_code("tunewright.data", "tunewright.types"),
+        }
+    )
 
 
 def open_dataset(folder: Path, verify: bool = False) -> Dataset:
@@ -104,18 +131,6 @@ def _standing(target: Path, key: str) -> Dataset | None:
     except CorruptError:
         return None
     return None if artifact is None else from_facts(target, artifact.facts)
-
-
-def _key(config: Prepare.Config, task: Task, inputs: list[Input]) -> str:
-    return digest_json(
-        {
-            "format": FORMAT,
-            "config": config.model_dump(mode="json"),
-            "inputs": [[entry.name, entry.split, entry.sha256] for entry in inputs],
-            "task": _task_identity(task),
-            "code": digest_code("tunewright.data", "tunewright.types"),
-        }
-    )
 
 
 def _task_identity(task: Task) -> Mapping[str, object]:

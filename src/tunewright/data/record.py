@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tunewright.types import Choice, Dataset, Facts, Finding, Ledger, SourceFile
+from tunewright.types import SPLITS, Choice, Dataset, Facts, Finding, Ledger, SourceFile
 
 FORMAT = 1
 
@@ -33,7 +33,7 @@ def from_facts(folder: Path, facts: Mapping[str, Any]) -> Dataset:
     """The Dataset that lies in ``folder``."""
     return Dataset(
         folder=folder,
-        splits=facts["splits"],
+        splits={name: facts["splits"][name] for name in SPLITS},
         columns=facts["columns"],
         labels=tuple(facts["labels"]),
         label_counts=facts["label_counts"],

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from tunewright.types import Ints
 
-SPLITS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)
 OPEN = -1
 """The user did not say; the row is assigned here."""

@@ -24,24 +24,24 @@ _BATCH_ROWS = 8192
 _BATCH_CHARACTERS = 1 << 24
 
 
-def row_schema(fields: Sequence[Field]) -> pa.Schema:
-    """The columns of every split: id, file, line, and the task's stored fields."""
+def row_schema(fields: Sequence[Field], *, with_units: bool = False) -> pa.Schema:
+    """The columns of every split: id, file, line, the hash of the unit where rows have one, and the task's stored fields."""
     import pyarrow as pa
 
     kinds = {"text": pa.string(), "label": pa.list_(pa.string()), "messages": pa.string()}
-    origin = [("id", pa.int64()), ("file", pa.string()), ("line", pa.int32())]
-    return pa.schema([*origin, *((field.name, kinds[field.kind]) for field in fields)])
+    origin = [("id", pa.int64()), ("file", pa.string()), ("line", pa.int32()), ("unit", pa.uint64())]
+    return pa.schema([*origin[: 4 if with_units else 3], *((field.name, kinds[field.kind]) for field in fields)])
 
 
 class RowWriter:
     """Writes rows to an Arrow IPC file in batches."""
 
-    def __init__(self, path: Path, fields: Sequence[Field]) -> None:
+    def __init__(self, path: Path, fields: Sequence[Field], *, with_units: bool = False) -> None:
         """Open ``path``, which must not exist; use as a context manager."""
         import pyarrow as pa
 
         self._pa: Any = pa
-        self._schema = row_schema(fields)
+        self._schema = row_schema(fields, with_units=with_units)
         self._names = [field.name for field in fields]
         self._writer = pa.ipc.new_file(str(path), self._schema)
         self._columns: list[list[object]] = [[] for _ in self._schema]
@@ -59,14 +59,12 @@ class RowWriter:
             self._flush()
         self._writer.close()
 
-    def add(self, number: int, file: str, line: int, fields: Mapping[str, object], num_characters: int) -> None:
-        """Add one row."""
+    def add(self, origin: tuple[int, str, int, int], fields: Mapping[str, object], num_characters: int) -> None:
+        """Add one row; ``origin`` is its id, file, line and unit."""
         columns = self._columns
-        columns[0].append(number)
-        columns[1].append(file)
-        columns[2].append(line)
-        for at, name in enumerate(self._names, start=3):
-            columns[at].append(fields.get(name))
+        values = [*origin[: len(columns) - len(self._names)], *map(fields.get, self._names)]
+        for column, value in zip(columns, values, strict=True):
+            column.append(value)
         self._num_characters += num_characters
         if len(columns[0]) >= _BATCH_ROWS or self._num_characters > _BATCH_CHARACTERS:
             self._flush()

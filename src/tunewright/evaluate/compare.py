@@ -19,18 +19,19 @@ from tunewright.evaluate.resample import (
     holm,
     mcnemar_p,
     percentile_interval,
+    sign_flip_p,
 )
 from tunewright.evaluate.score import metric_named
-from tunewright.types import Classified, Comparison
+from tunewright.types import Answer, Classified, Comparison, Likelihood
 
 if TYPE_CHECKING:
     from tunewright.types import Floats
 
 
 def compare(
-    tuned: Classified,
-    opponents: Mapping[str, Classified],
-    gold: Classified,
+    tuned: Answer,
+    opponents: Mapping[str, Answer],
+    gold: Answer,
     metric: str,
     required: Collection[str],
     seed: int,
@@ -41,9 +42,10 @@ def compare(
     """One Comparison per opponent, in their order; ``required`` names those that decide the verdict.
 
     The deciding test is McNemar's exact test where the metric is a share of rows (accuracy), else the paired
-    bootstrap; the interval of the difference comes from the paired bootstrap in both cases. Holm's correction runs
-    over all opponents. ``share`` below 1 counts each row as that share of an independent one. Raises InputError where
-    the metric is undefined for a system on these rows.
+    bootstrap, for likelihoods beside the sign-flip test of the rows, of which the larger p counts; the interval of the
+    difference comes from the paired bootstrap in all cases. Holm's correction runs over all opponents. ``share`` below 1
+    counts each row as that share of an independent one. Raises InputError where the metric is undefined for a system on
+    these rows.
     """
     if not opponents:
         return ()
@@ -54,15 +56,17 @@ def compare(
     samples = bootstrap(
         observed, affordable_resamples(min(num_resamples, scored.max_resamples), len(gold)), seed, share
     )
-    hits = [row_hits(answer, gold) for answer in systems]
+    merits = [_merit(answer, gold) for answer in systems]
     table = []
     for column in range(1, len(systems)):
-        only_tuned = int((hits[0] & ~hits[column]).sum())
-        only_other = int((hits[column] & ~hits[0]).sum())
-        differences = samples[:, 0] - samples[:, column]
-        table.append((values[column], differences, only_tuned, only_other))
-    tests = [_test(scored.is_share_of_rows, differences, b, c, len(gold), share) for _, differences, b, c in table]
-    corrected = holm([p for p, _, _ in tests])
+        differences, merit = samples[:, 0] - samples[:, column], merits[0] - merits[column]
+        counts = (int((merit > 0).sum()), int((merit < 0).sum()))
+        p, test, smallest = _test(scored.is_share_of_rows, differences, *counts, len(gold), share)
+        if isinstance(tuned, Likelihood):
+            p = max(p, sign_flip_p(merit, len(differences), seed))
+            test += "; sign-flip test of the rows"
+        table.append((values[column], differences, sum(counts), p, test, smallest))
+    corrected = holm([row[3] for row in table])
     return tuple(
         Comparison(
             against=name,
@@ -75,14 +79,23 @@ def compare(
             p_holm=p_holm,
             test=test,
             num_rows=len(gold),
-            num_discordant=only_tuned + only_other,
+            num_discordant=num_discordant,
             smallest_detectable=smallest,
             required=name in required,
         )
-        for name, (value, differences, only_tuned, only_other), (p, test, smallest), p_holm in zip(
-            opponents, table, tests, corrected, strict=True
+        for name, (value, differences, num_discordant, p, test, smallest), p_holm in zip(
+            opponents, table, corrected, strict=True
         )
     )
+
+
+def _merit(answer: Answer, gold: Answer) -> Floats:
+    """What each row does for its system: 1 where it is answered rightly, or minus its nats."""
+    if isinstance(answer, Likelihood):
+        return -answer.nll
+    assert isinstance(answer, Classified), type(answer)
+    assert isinstance(gold, Classified), type(gold)
+    return row_hits(answer, gold).astype(np.float64)
 
 
 def _test(

@@ -16,7 +16,7 @@ class Evaluate:
         metric: str = Option(
             "auto",
             "The metric that decides; auto: accuracy, macro_f1 where one label has over three times the rows of another, "
-            "micro_f1 where rows carry several labels.",
+            "micro_f1 where rows carry several labels, nll_per_dialogue for text.",
         )
         baselines: Literal["auto"] | list[str] = Option("auto", "What to compare with; auto: the task's references.")
         thresholds: Literal["auto", "off"] = Option(
@@ -29,4 +29,11 @@ class Evaluate:
         out_of_fold_seconds: float = Option(60.0, "Time for training again in folds.", gt=0)
         resamples: int = Option(10_000, "Resamples of the bootstrap; metrics of ranks take at most 2,000.", ge=200)
         worst_rows: int = Option(50, "How many of the most confident errors are kept.", ge=0)
+        generated_rows: int = Option(200, "Text: how many test dialogues are answered; 0: none, and no `better`.", ge=0)
+        max_new_tokens: int = Option(256, "Text: the longest answer that is generated, in tokens.", ge=1)
+        few_shot: int = Option(3, "Text: training dialogues shown to the prompted base; 0: no prompted base.", ge=0)
+        stop_rate: float = Option(0.98, "Text: the share of answers that have to end by themselves.", ge=0, le=1)
+        retention_limit: float = Option(
+            1.5, "Text: the perplexity of general text may grow by this factor; 1.5 is a size of GPT-2.", ge=1
+        )
         seed: int = Option(0, "Draws resamples, folds and the baselines' inner splits.", ge=0)

@@ -13,13 +13,12 @@ from tunewright.evaluate.opponents import refit_opponent
 from tunewright.evaluate.out_of_fold import FitPredict, FoldPlan, out_of_fold, plan_folds
 from tunewright.evaluate.threshold import apply_thresholds, choose_thresholds
 from tunewright.seams import Baseline, Encoder
-from tunewright.types import Choice, Classified, Tell
+from tunewright.types import SPLITS, Choice, Classified, Tell
 
 if TYPE_CHECKING:
     from tunewright.evaluate.config import Evaluate
     from tunewright.types import Ints
 
-SPLITS = ("train", "validation", "test")
 TUNED = "tuned"
 Thresholds = Mapping[str, Mapping[str, float]]
 

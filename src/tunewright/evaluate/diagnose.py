@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tunewright.evaluate.metric.base import indicators, probabilities_of
 from tunewright.evaluate.score import metric_named
 from tunewright.evaluate.verdict import show_difference, show_value, title_of
-from tunewright.types import Classified, Diagnosis, Labels
+from tunewright.types import Cause, Classified, Diagnosis, Labels
+from tunewright.words import counted
 
 if TYPE_CHECKING:
     from tunewright.types import Ints
@@ -28,8 +30,6 @@ TROUBLED_PART_OF_ERRORS = 0.4
 FEWEST_TROUBLED = 10
 BEYOND_CHANCE = 1.4
 """Two weak models share errors by chance: as many as the baseline makes anyway. Wrong labels show as this many times more."""
-
-Cause = Literal["fine", "over-fit", "under-fit", "too few rows", "label trouble"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,17 +79,18 @@ def diagnose(symptoms: Symptoms, command: str, run: str = "RUN") -> Diagnosis:
     ``run`` is the run's folder.
     """
     checks: tuple[tuple[Cause, Callable[[Symptoms], list[str]], str], ...] = (
-        ("label trouble", _label_trouble, f"{command} report.rows=text"),
-        ("under-fit", _under_fit, f"{command} train.epochs={_more_epochs(symptoms)}"),
-        ("too few rows", _too_few_rows, f"{command} data.path=FILE_WITH_MORE_ROWS"),
-        ("over-fit", _over_fit, f"{command} {_restraint(symptoms)}"),
-        ("under-fit", _no_gain, f"{command} train.epochs={_more_epochs(symptoms)}"),
+        ("label trouble", _label_trouble, "report.rows=text"),
+        ("under-fit", _under_fit, f"train.epochs={_more_epochs(symptoms)}"),
+        ("too few rows", _too_few_rows, "data.path=FILE_WITH_MORE_ROWS"),
+        ("over-fit", _over_fit, _restraint(symptoms)),
+        ("under-fit", _no_gain, f"train.epochs={_more_epochs(symptoms)}"),
     )
-    for cause, check, next_command in checks:
+    for cause, check, override in checks:
         evidence = check(symptoms)
         if evidence:
-            return Diagnosis(cause, (*evidence, *_scores(symptoms)), next_command)
-    return Diagnosis("fine", tuple(_scores(symptoms)), f"tunewright predict {run} FILE -o answers.csv")
+            return Diagnosis(cause, (*evidence, *_scores(symptoms)), _with(command, override))
+    predict = shlex.join(["tunewright", "predict", run, "FILE", "-o", "answers.csv"])
+    return Diagnosis("fine", tuple(_scores(symptoms)), predict)
 
 
 def find_contradicted(systems: Sequence[Classified], gold: Classified) -> Ints:
@@ -127,7 +128,7 @@ def _label_trouble(symptoms: Symptoms) -> list[str]:
             f"contradicted with confidence by the tuned model and by {title_of(symptoms.baseline) or 'a baseline'} alike"
         ),
         (
-            f"they are {100 * of_errors:.0f} % of the tuned model's {symptoms.num_errors:,} errors there; if "
+            f"they are {100 * of_errors:.0f} % of the tuned model's {counted(symptoms.num_errors, 'error')} there; if "
             f"these had nothing to do with the labels, the baseline would share about {100 * by_chance:.0f} %"
         ),
     ]
@@ -210,9 +211,15 @@ def _scores(symptoms: Symptoms) -> list[str]:
     loss = symptoms.curves.train_loss
     if len(loss) > 1:
         evidence.append(
-            f"the training loss went from {loss[0]:.3f} to {loss[-1]:.3f} in {symptoms.curves.epochs:g} epochs"
+            f"the training loss went from {loss[0]:.3f} to {loss[-1]:.3f} in {counted(symptoms.curves.epochs, 'epoch')}"
         )
     return evidence
+
+
+def _with(command: str, override: str) -> str:
+    """The command with one option given, in place of what it said of that option before."""
+    option = override.partition("=")[0]
+    return shlex.join([*(word for word in shlex.split(command) if not word.startswith(f"{option}=")), override])
 
 
 def _up(symptoms: Symptoms, difference: float) -> float:

@@ -18,7 +18,7 @@ from tunewright.evaluate.resample import (
     percentile_interval,
     wilson_interval,
 )
-from tunewright.types import Choice, Classified, Labels, Measure
+from tunewright.types import Answer, Choice, Classified, Labels, Measure
 
 if TYPE_CHECKING:
     from tunewright.types import Floats
@@ -55,7 +55,7 @@ def metric_named(name: str) -> Any:
     return found if isinstance(found, MetricBase) else ForeignMetric(found)
 
 
-def fitting_metrics(names: Sequence[str], gold: Classified) -> tuple[str, ...]:
+def fitting_metrics(names: Sequence[str], gold: Answer) -> tuple[str, ...]:
     """Those of ``names`` that read this kind of answer, each once, in order."""
     return tuple(name for name in dict.fromkeys(names) if isinstance(gold, metric_named(name).accepts))
 
@@ -87,14 +87,15 @@ def choose_primary(requested: str, gold: Classified) -> Choice:
     return Choice(path, "accuracy", f"the labels are balanced: {sizes}")
 
 
-def score(answer: Classified, gold: Classified, names: Sequence[str]) -> dict[str, float | None]:
+def score(answer: Answer, gold: Answer, names: Sequence[str]) -> dict[str, float | None]:
     """Each metric's value; None where it is undefined."""
-    assert answer.names == gold.names, (answer.names, gold.names)
+    if isinstance(answer, Classified) and isinstance(gold, Classified):
+        assert answer.names == gold.names, (answer.names, gold.names)
     return {name: _value(metric_named(name), answer, gold) for name in names}
 
 
 def measure(
-    answer: Classified, gold: Classified, names: Sequence[str], *, seed: int, num_resamples: int, share: float = 1.0
+    answer: Answer, gold: Answer, names: Sequence[str], *, seed: int, num_resamples: int, share: float = 1.0
 ) -> tuple[Measure, ...]:
     """Each metric with its 95 % interval: Wilson's for shares of rows, else the percentile bootstrap over the same resamples."""
     metrics = {name: metric_named(name) for name in names}
@@ -145,7 +146,7 @@ def better_first(names: Sequence[str], scores: Mapping[str, Mapping[str, float |
     return sorted(names, key=rank)
 
 
-def _value(metric: Any, answer: Classified, gold: Classified) -> float | None:
+def _value(metric: Any, answer: Answer, gold: Answer) -> float | None:
     number: float | None = metric.value(metric.observe(answer, gold))
     return number
 
@@ -163,10 +164,12 @@ def _measure(name: str, value: float | None, samples: Floats | None, num_rows: i
     return Measure(name=name, value=value, interval=interval, num_rows=num_rows, method=method, note=note)
 
 
-def _note(name: str, value: float | None, answer: Classified, gold: Classified) -> str:
+def _note(name: str, value: float | None, answer: Answer, gold: Answer) -> str:
+    if value is None and len(gold) == 0:
+        return "there are no rows"
+    if not isinstance(answer, Classified) or not isinstance(gold, Classified):
+        return "undefined on these rows" if value is None else ""
     if value is None:
-        if len(gold) == 0:
-            return "there are no rows"
         needs = not metric_named(name).depends_on_threshold
         return (
             "the answers carry no probabilities"

@@ -12,6 +12,7 @@ import numpy as np
 
 from tunewright.evaluate.score import metric_named
 from tunewright.types import Choice, Classified, Label, Labels
+from tunewright.words import counted
 
 if TYPE_CHECKING:
     from tunewright.types import Bools, Floats
@@ -97,7 +98,10 @@ def _by_label(scores: Floats, gold: Labels) -> tuple[dict[str, float], str]:
     if not moved:
         return {}, "no label has a better threshold on the validation rows than 0.5"
     kept = len(gold.names) - len(moved)
-    return moved, f"best F1 of each label on {len(gold):,} validation rows; {kept} of {len(gold.names)} labels keep 0.5"
+    return (
+        moved,
+        f"best F1 of each label on {counted(len(gold), 'validation row')}; {kept} of {len(gold.names)} labels keep 0.5",
+    )
 
 
 def _best_for(answer: Label, gold: Label, metric: str) -> float:

@@ -8,13 +8,16 @@ from typing import Literal
 from tunewright import extensions
 from tunewright.evaluate.score import metric_named
 from tunewright.types import Comparison, Verdict
+from tunewright.words import counted
 
 LEVEL = 0.05
 UNTOUCHED_BASE = "untouched_base"
 
+SYSTEM_TITLES = {"tuned": "the tuned model", "few_shot": "the base shown examples", "ngram": "an n-gram model"}
 METRIC_TITLES = {
     "macro_f1": "macro F1", "micro_f1": "micro F1", "weighted_f1": "weighted F1", "mcc": "Matthews correlation",
     "roc_auc": "ROC AUC", "pr_auc": "PR AUC", "ece": "calibration error", "brier": "Brier score",
+    "nll_per_dialogue": "nats per dialogue", "bits_per_character": "bits per character",
 }  # fmt: skip
 
 
@@ -56,10 +59,19 @@ def is_lost(comparison: Comparison) -> bool:
     return comparison.p < LEVEL and _gain(comparison) < 0
 
 
+def judge_pair(comparison: Comparison, rows: str) -> tuple[Literal["better", "worse", "no evidence"], str]:
+    """The outcome against one opponent alone, by the same test at 0.05, and the sentence; ``rows`` names the judged rows."""
+    outcome: Literal["better", "worse", "no evidence"] = "no evidence"
+    if is_won(comparison) or is_lost(comparison):
+        outcome = "better" if is_won(comparison) else "worse"
+    sentence = _sentence(outcome, [comparison], comparison.num_rows, rows)
+    return outcome, sentence + (_why_open([comparison], True, []) if outcome == "no evidence" else "") + "."
+
+
 def title_of(system: str) -> str:
     """How a system is called in a sentence."""
-    if system == "tuned":
-        return "the tuned model"
+    if system in SYSTEM_TITLES:
+        return SYSTEM_TITLES[system]
     if system not in extensions.names("evaluate.baseline"):
         return system
     return str(getattr(extensions.load("evaluate.baseline", system), "title", system))
@@ -87,14 +99,16 @@ def _gain(comparison: Comparison) -> float:
 
 
 def _sentence(outcome: str, deciding: Sequence[Comparison], num_rows: int, rows: str) -> str:
-    counted = f"{num_rows:,} {rows if num_rows != 1 else rows.removesuffix('s')}"
+    judged = counted(num_rows, rows.removesuffix("s"))
     if not deciding:
-        return f"No evidence: there is nothing to compare with on {counted}"
+        return f"No evidence: there is nothing to compare with on {judged}"
     metric = deciding[0].metric
     title = METRIC_TITLES.get(metric, metric.replace("_", " "))
     against = " and ".join(_against(each) for each in deciding)
     lower = "" if metric_named(metric).higher_is_better else " (lower is better)"
-    return f"{outcome.capitalize()}: {show_value(metric, deciding[0].tuned)} {title}{lower} against {against}, on {counted}"
+    return (
+        f"{outcome.capitalize()}: {show_value(metric, deciding[0].tuned)} {title}{lower} against {against}, on {judged}"
+    )
 
 
 def _against(comparison: Comparison) -> str:

@@ -66,7 +66,7 @@ class _WeightedLoss(torch.autograd.Function):
         grad_head = torch.zeros_like(head, dtype=torch.float32) if wants_head else None
         grad_bias = torch.zeros_like(bias) if wants_bias and bias is not None else None
         total = torch.zeros((), dtype=torch.float32, device=states.device)
-        for piece, states, head, logits, slope in _chunks(given):
+        for piece, rows, matrix, logits, slope in _chunks(given):
             ids, weights = given.ids[piece], given.weights[piece]
             total += (_losses(logits, ids) * weights).sum()
             if not (wants_states or wants_head or wants_bias):
@@ -76,11 +76,11 @@ class _WeightedLoss(torch.autograd.Function):
             flow *= weights.unsqueeze(1) if slope is None else weights.unsqueeze(1) * slope
             if grad_bias is not None:
                 grad_bias += flow.sum(dim=0) * given.scale
-            flow = (flow * given.scale).to(states.dtype)
+            flow = (flow * given.scale).to(rows.dtype)
             if grad_states is not None:
-                grad_states[piece] = (flow @ head).to(grad_states.dtype)
+                grad_states[piece] = (flow @ matrix).to(grad_states.dtype)
             if grad_head is not None:
-                grad_head += flow.T @ states
+                grad_head += flow.T @ rows
         ctx.save_for_backward(*(each for each in (grad_states, grad_head, grad_bias) if each is not None))
         ctx.present = (grad_states is not None, grad_head is not None, grad_bias is not None)
         return total

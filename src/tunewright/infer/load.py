@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,11 +92,53 @@ def load_tokenizer(folder: Path) -> Any:
 def tokenize(tokenizer: Any, texts: Sequence[str], max_length: int | None) -> list[list[int]]:
     """Token ids of each text with the tokenizer's own special tokens, cut on the right to ``max_length``.
 
-    A text of which the tokenizer leaves nothing is read as one end-of-text token: every row has a state to pool.
+    A text that spells a special token is text: only the tokenizer itself sets such tokens, around it. A text of which the
+    tokenizer leaves nothing is read as one end-of-text token: every row has a state to pool.
     """
     options = {} if max_length is None else {"truncation": True, "max_length": max_length}
-    ids: list[list[int]] = tokenizer(list(texts), return_attention_mask=False, **options)["input_ids"]
+    spelled = _spelled_in_one(tokenizer)
+    ids: list[list[int]] = _as_text(tokenizer, texts, **options)["input_ids"]
+    if spelled:
+        own = tokenizer.num_special_tokens_to_add()
+        for index, row in enumerate(ids):
+            if sum(token in spelled for token in row) > own:
+                ids[index] = _spelled_out(tokenizer, texts[index], spelled, max_length)
     return [row or [tokenizer.eos_token_id or 0] for row in ids]
+
+
+def control_tokens(tokenizer: Any) -> frozenset[int]:
+    """The ids that mean something to a model beyond their spelling; an unknown character is no such thing."""
+    flagged = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
+    roles = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id)
+    unknown = {tokenizer.unk_token_id} - {*roles, tokenizer.pad_token_id, tokenizer.mask_token_id}
+    return frozenset((flagged | set(tokenizer.all_special_ids)) - unknown)
+
+
+def _as_text(tokenizer: Any, texts: Sequence[str], **options: Any) -> Any:
+    return tokenizer(list(texts), return_attention_mask=False, split_special_tokens=True, **options)
+
+
+@lru_cache(maxsize=4)
+def _spelled_in_one(tokenizer: Any) -> frozenset[int]:
+    """The control tokens that are pieces of the vocabulary, too, so that their spelling gives them even as plain text."""
+    control = control_tokens(tokenizer)
+    names = tokenizer.convert_ids_to_tokens(sorted(control))
+    probes = [probe for name in names for probe in (name, f"x {name} x", f"x{name}x")]
+    found = _as_text(tokenizer, probes, add_special_tokens=False)["input_ids"] if probes else []
+    return control if any(token in control for row in found for token in row) else frozenset()
+
+
+def _spelled_out(tokenizer: Any, text: str, spelled: frozenset[int], max_length: int | None) -> list[int]:
+    """The ids of one text in which each control token that it spells is written letter by letter."""
+    found = _as_text(tokenizer, [text], return_special_tokens_mask=True)
+    ids, own = found["input_ids"][0], found["special_tokens_mask"][0]
+    start, end = own.index(0), len(own) - own[::-1].index(0)
+    body: list[int] = []
+    for token in ids[start:end]:
+        letters = list(tokenizer.convert_ids_to_tokens(token)) if token in spelled else []
+        body += tokenizer.convert_tokens_to_ids(letters) if letters else [token]
+    room = len(body) if max_length is None else max_length - start - (len(ids) - end)
+    return [*ids[:start], *body[:room], *ids[end:]]
 
 
 def read_config(folder: Path) -> dict[str, Any]:

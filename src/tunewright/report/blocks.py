@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from tunewright.report.markup import Markup, datum, element, join
 
@@ -93,18 +93,3 @@ def share_bar(share: float, class_: str = "bar") -> Markup:
     return element(
         "svg", element("rect", width=width, height="100%", class_=class_), class_="minibar", aria_hidden="true"
     )
-
-
-def nested(value: object) -> str:
-    """A configuration value as a person would type it: words bare, lists in brackets, nothing as ``none``."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {nested(one)}" for key, one in value.items()) + "}"
-    if isinstance(value, str):
-        return value or '""'
-    if isinstance(value, Sequence):
-        return "[" + ", ".join(nested(one) for one in value) + "]"
-    return str(value)

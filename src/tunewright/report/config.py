@@ -47,6 +47,14 @@ class Report:
         """What may be shown of the user's rows."""
         return Policy(self.config.rows, self.config.mask, self.config.max_errors)
 
+    def select_dialogues(self, rows: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
+        """The answered dialogues of a text model as ``result.json`` may hold them."""
+        return self.policy.select_dialogues(rows)
+
+    def select_xray(self, xray: Mapping[str, object]) -> dict[str, object]:
+        """The X-ray as ``result.json`` may hold it."""
+        return self.policy.select_xray(xray)
+
     def select_errors(self, errors: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
         """The wrong rows as ``result.json`` may hold them: cut to ``max_errors``, without text or masked, as configured."""
         return self.policy.select(errors)

@@ -15,6 +15,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal
 
 Rows = Literal["none", "ids", "text"]
@@ -145,6 +146,39 @@ class Policy:
     def text(self, text: str) -> str:
         """The text as it may be shown."""
         return mask(text) if self.masked else text
+
+    def select_dialogues(self, rows: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
+        """Judged dialogues as they may be stored and shown; to apply it twice changes nothing."""
+        if self.rows == "none":
+            return []
+        kept = [dict(row) for row in rows[: self.max_errors]]
+        for row in kept:
+            for key in ("prompt", "reference", "answers"):
+                content = row.pop(key, None)
+                if self.rows == "text" and content is not None:
+                    row[key] = self._shown(content)
+        return kept
+
+    def select_xray(self, xray: Mapping[str, object]) -> dict[str, object]:
+        """The X-ray as it may be stored and shown; neighbouring spans of a kind are one, so that nothing hides between them."""
+        kept = {key: value for key, value in xray.items() if key != "samples"}
+        samples = xray.get("samples")
+        if self.rows == "text" and isinstance(samples, Sequence):
+            kept["samples"] = [self._spans(sample) for sample in samples if isinstance(sample, Sequence)]
+        return kept
+
+    def _spans(self, sample: Sequence[object]) -> list[dict[str, object]]:
+        spans = [span for span in sample if isinstance(span, Mapping)]
+        runs = groupby(spans, key=lambda span: (span.get("role"), span.get("supervised") is True))
+        return [
+            {"role": role, "supervised": lit, "text": self.text("".join(str(span.get("text", "")) for span in run))}
+            for (role, lit), run in runs
+        ]
+
+    def _shown(self, content: object) -> object:
+        if isinstance(content, Mapping):
+            return {str(name): self._shown(one) for name, one in content.items()}
+        return self.text(content) if isinstance(content, str) else None
 
     def select(self, errors: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
         """The wrong rows as they may be stored and shown; to apply it twice changes nothing."""

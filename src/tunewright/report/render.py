@@ -19,6 +19,7 @@ from tunewright.report.privacy import Policy
 from tunewright.report.section import (
     confusion,
     data,
+    dialogues,
     discrimination,
     metrics,
     record,
@@ -26,6 +27,7 @@ from tunewright.report.section import (
     training,
     verdict,
     wrong,
+    xray,
 )
 from tunewright.report.wording import large
 
@@ -39,6 +41,9 @@ CONTENTS = (
     ("curves", "Score curves"),
     ("confusion", "Confusion"),
     ("errors", "Worst errors"),
+    ("predicted", "Prediction and length"),
+    ("dialogues", "Dialogues"),
+    ("supervision", "Supervision"),
     ("data", "Data"),
     ("choices", "Choices"),
     ("config", "Configuration"),
@@ -76,6 +81,9 @@ def _sections(node: Node, policy: Policy) -> list[Markup]:
         discrimination.discrimination(node),
         confusion.confusion(node),
         wrong.wrong(node, policy),
+        dialogues.predicted(node),
+        dialogues.dialogues(node, policy),
+        xray.xray(node, policy),
         data.data(node, policy),
         record.choices(node),
         record.configuration(node),

@@ -12,7 +12,18 @@ from typing import Literal
 
 from tunewright.report.markup import clean
 from tunewright.report.node import Node
-from tunewright.report.wording import MINUS, decimal, metric_name, p_value, signed, system_name, verdict_headline, whole
+from tunewright.report.wording import (
+    LOWER_IS_BETTER,
+    MINUS,
+    decimal,
+    metric_name,
+    p_value,
+    signed,
+    significant,
+    system_name,
+    verdict_headline,
+)
+from tunewright.words import counted
 
 Style = Literal["good", "bad", "unsure"]
 STYLES: Mapping[str, Style] = {"better": "good", "worse": "bad", "no evidence": "unsure"}
@@ -31,6 +42,15 @@ class Line:
     style: Style = "unsure"
 
 
+@dataclass(frozen=True, slots=True)
+class CheckLine:
+    """One check of what a text model generates: its name, the value with its limit, and whether it passed."""
+
+    name: str
+    value: str
+    passed: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """What a person sees when a run ends, in this order. Empty strings and tuples stand for what the result lacks."""
@@ -42,6 +62,7 @@ class Summary:
     metric: str
     judged: str
     lines: tuple[Line, ...]
+    checks: tuple[CheckLine, ...]
     cause: str
     evidence: tuple[str, ...]
     next_commands: tuple[str, ...]
@@ -54,21 +75,29 @@ def summary(result: Mapping[str, object], report: str = "") -> Summary:
     found, diagnosis = node["verdict"], node["diagnosis"]
     metric = found["metric"].text() or next((name for name, _ in node["metrics"].pairs()), "")
     outcome = found["outcome"].text()
+    checks = tuple(map(_check, found["checks"].items()))
     rows = node["num_judged"].count()
     commands = [diagnosis["next_command"].text(), *(one.text() for one in node["next_commands"].items())]
     return Summary(
         outcome=_plain(outcome),
         style=STYLES.get(outcome, "unsure"),
-        headline=verdict_headline(outcome),
-        sentence=_plain(found["sentence"].text()),
+        headline=verdict_headline(outcome, sum(not check.passed for check in checks)),
+        sentence=_without_outcome(_plain(found["sentence"].text()), outcome),
         metric=_plain(metric_name(metric)) if metric else "",
-        judged=f"{whole(rows)} {_plain(node['judged_on'].text())} rows".replace("  ", " ") if rows else "",
+        judged=counted(rows, f"{_plain(node['judged_on'].text())} row".strip()) if rows else "",
         lines=_lines(node, metric),
+        checks=checks,
         cause=_plain(diagnosis["cause"].text()),
         evidence=tuple(_plain(one.text()) for one in diagnosis["evidence"].items() if one),
         next_commands=tuple(dict.fromkeys(_plain(one) for one in commands if one)),
         report=_plain(report),
     )
+
+
+def _without_outcome(sentence: str, outcome: str) -> str:
+    """The sentence without its first words where they only repeat the headline above it."""
+    head, _, rest = sentence.partition(": ")
+    return rest[:1].upper() + rest[1:] if rest and head.lower() == outcome else sentence
 
 
 def _lines(node: Node, metric: str) -> tuple[Line, ...]:
@@ -88,6 +117,9 @@ def _lines(node: Node, metric: str) -> tuple[Line, ...]:
 
 def _line(one: Node) -> Line:
     span, difference, level = one["interval"].span(), one["difference"].number(), one["opponent"].number()
+    lower = one["metric"].text() in LOWER_IS_BETTER
+    above: Style = "bad" if lower else "good"
+    below: Style = "good" if lower else "bad"
     p = one["p_holm"].number() if one["p_holm"].number() is not None else one["p"].number()
     return Line(
         system=_plain(system_name(one["against"].text())),
@@ -96,7 +128,15 @@ def _line(one: Node) -> Line:
         interval=_between(one, signs=True),
         p=p_value(p) if p is not None else "",
         required=one["required"].value is True,
-        style="good" if span and span[0] > 0 else "bad" if span and span[1] < 0 else "unsure",
+        style=above if span and span[0] > 0 else below if span and span[1] < 0 else "unsure",
+    )
+
+
+def _check(one: Node) -> CheckLine:
+    value, limit = one["value"].number(), one["limit"].text()
+    shown = "unknown" if value is None else f"{100 * value:.1f} %" if "%" in limit else _ascii(significant(value))
+    return CheckLine(
+        _plain(metric_name(one["name"].text())), _plain(f"{shown}, needed {limit}"), one["passed"].value is True
     )
 
 

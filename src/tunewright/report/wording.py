@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tunewright.words import counted
+
 METRICS = {
     "accuracy": ("Accuracy", "share of rows answered right"),
     "subset_accuracy": ("Exact match", "share of rows with every label right"),
@@ -25,9 +27,25 @@ METRICS = {
     "ece": ("ECE", "gap of confidence and accuracy; lower is better"),
     "brier": ("Brier score", "lower is better"),
     "hamming_loss": ("Hamming loss", "lower is better"),
+    "nll_per_dialogue": ("Nats per dialogue", "to predict the reference answers; lower is better"),
+    "nll_per_token": ("Nats per token", "of the reference answers; lower is better"),
+    "bits_per_character": ("Bits per character", "of the reference answers; lower is better"),
+    "perplexity": ("Perplexity", "of the reference answers; lower is better"),
+    "chrf": ("chrF", "character n-grams shared with the reference"),
+    "exact_match": ("Exact match", "but for width, case, space and marks at the end"),
+    "stop_rate": ("Stop rate", "answers that end by themselves"),
+    "repetition": ("Repetition", "4-grams seen before in the answer; lower is better"),
+    "length_ratio": ("Length ratio", "characters against the references; 1 is as long"),
+    "answers": ("Answers", "generated and looked at"),
+    "chrf_difference": ("chrF, tuned − base", "lower end of the 95 % interval"),
+    "retention_en": ("Retention, English", "perplexity of general text, after / before"),
+    "retention_zh": ("Retention, Chinese", "perplexity of general text, after / before"),
 }
-LOWER_IS_BETTER = frozenset({"log_loss", "ece", "brier", "hamming_loss", "loss"})
-UNBOUNDED = frozenset({"log_loss", "loss", "mcc"})
+LIKELIHOODS = frozenset({"nll_per_dialogue", "nll_per_token", "bits_per_character", "perplexity"})
+LOWER_IS_BETTER = frozenset({"log_loss", "ece", "brier", "hamming_loss", "loss", "repetition"}) | LIKELIHOODS
+UNBOUNDED = frozenset({"log_loss", "loss", "mcc", "length_ratio"}) | LIKELIHOODS
+UNDIRECTED = frozenset({"length_ratio"})
+"""Metrics of which neither the most nor the least is best."""
 
 SYSTEMS = {
     "tuned": "Tuned model",
@@ -37,6 +55,9 @@ SYSTEMS = {
     "majority": "Most frequent label",
     "prompted_base": "Prompted base",
     "frozen_probe": "Frozen probe",
+    "few_shot": "Base shown examples",
+    "ngram": "N-gram model",
+    "reference": "Reference",
 }
 OUTCOMES = {
     "better": "The tuned model is better.",
@@ -62,8 +83,10 @@ def system_name(name: str) -> str:
     return SYSTEMS.get(name, name.replace("_", " "))
 
 
-def verdict_headline(outcome: str) -> str:
-    """The outcome as a sentence; a result without one says so."""
+def verdict_headline(outcome: str, num_failed: int = 0) -> str:
+    """The outcome as a sentence; ``num_failed`` checks of generated text stand in the way of a better one."""
+    if outcome == "no evidence" and num_failed:
+        return f"Not called better: {counted(num_failed, 'check')} failed."
     return OUTCOMES.get(outcome, "There is no verdict in this result.")
 
 
@@ -151,8 +174,3 @@ def large(value: float) -> str:
         if value >= unit * 0.9995:
             return f"{value / unit:.3g} {name}"
     return whole(value)
-
-
-def counted(number: float, noun: str, plural: str | None = None) -> str:
-    """``1 row``, ``2,121 rows``."""
-    return f"{whole(number)} {noun if number == 1 else plural or noun + 's'}"

@@ -12,6 +12,7 @@ does not prepare the data again; each run folder stays complete in itself.
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -41,6 +42,7 @@ IDENTITY = "run.json"
 LOCK = ".lock"
 EVENTS = "events.jsonl"
 CHECKPOINTS = "checkpoints"
+RECIPE = "recipe.yaml"
 RESULT = "result.json"
 
 _STAGE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -203,6 +205,14 @@ def read_document(path: Path) -> dict[str, Any] | None:
             allowed="a JSON object",
             hint=f"remove {path} and type the same command again",
         ) from error
+
+
+def to_finish(command: Sequence[str]) -> str:
+    """What to type to carry a run to its end: its own command, with ``run`` in place of a verb that ends earlier."""
+    words = list(command)
+    if words[1:2] in (["prepare"], ["train"]):
+        words[1] = "run"
+    return shlex.join(words)
 
 
 def sibling_runs(folder: Path) -> list[Path]:

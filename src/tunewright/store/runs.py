@@ -19,7 +19,7 @@ from tunewright.store.document import finite_or_none
 from tunewright.store.lock import holder, locked
 from tunewright.store.run import CHECKPOINTS, LOCK, RESULT, RunFolder, is_run, read_document
 
-State = Literal["finished", "running", "interrupted", "failed"]
+State = Literal["finished", "running", "trained", "interrupted", "prepared", "failed"]
 
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
@@ -28,10 +28,10 @@ _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 class Run:
     """One run as its folder tells it.
 
-    ``state``: ``finished`` has a result; ``running`` is owned by a living process; ``interrupted`` has commits but no
-    result, so the same command goes on; ``failed`` has neither. ``num_bytes`` counts each file once, however many names
-    it has in the folder; ``problem`` says what is damaged, if something is. ``created`` is UTC; ``step`` is that of the
-    newest commit, None without one.
+    ``state``: ``finished`` has a verdict; ``running`` is owned by a living process; ``trained`` has a tuned model that was not
+    judged; ``interrupted`` has commits of an unfinished training, so the same command goes on; ``prepared`` has its data;
+    ``failed`` has none of these. ``num_bytes`` counts each file once, however many names it has in the folder; ``problem``
+    says what is damaged, if something is. ``created`` is UTC; ``step`` is that of the newest commit, None without one.
     """
 
     id: str
@@ -193,7 +193,7 @@ def _describe(folder: Path) -> Run:
     return Run(
         id=folder.name,
         folder=folder,
-        state=_state(folder, bool(result)),
+        state=_state(folder, result),
         created=opened.created,
         identity=opened.identity,
         command=opened.command,
@@ -214,12 +214,16 @@ def _settings(result: Mapping[str, Any]) -> object:
     return config.get("values", config) if isinstance(config, Mapping) else config
 
 
-def _state(folder: Path, has_result: bool) -> State:
-    if has_result:
+def _state(folder: Path, result: Mapping[str, Any]) -> State:
+    if result.get("verdict"):
         return "finished"
     if holder(folder / LOCK) is not None:
         return "running"
-    return "interrupted" if (folder / CHECKPOINTS / LOG).is_file() else "failed"
+    if result.get("curves"):
+        return "trained"
+    if (folder / CHECKPOINTS / LOG).is_file():
+        return "interrupted"
+    return "prepared" if result else "failed"
 
 
 def _checkpoints(folder: Path) -> CheckpointStore:

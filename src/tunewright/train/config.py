@@ -19,31 +19,36 @@ class Train:
             "Passes over the training rows. Empty: 3, or more on little data, until 300 updates or 20 passes.",
             ge=1,
             le=10_000,
+            examples=[3],
         )
         batch_size: int = Option(32, "Rows per update.", ge=1, le=65_536)
         lr: float | None = Option(
-            None, "Peak learning rate. Empty: 1e-4 for models under 60 million parameters outside the embedding, else 5e-5.",
-            gt=0.0, le=10.0,
+            None, "Peak learning rate. Empty: 1e-4 for models under 60 million parameters outside the embedding, else 5e-5; "
+            "times 4 for lora and qlora, times 20 for head.",
+            gt=0.0, le=10.0, examples=[5e-5],
         )  # fmt: skip
         optimizer: Optimizer.Config = Option(Optimizer.Config(), "Optimiser and schedule.")
         clip_norm: float = Option(1.0, "Gradients are scaled down to this norm; 0 leaves them alone.", ge=0.0)
         evaluate_every: int | None = Option(
-            None, "Updates between evaluations on the validation rows. Empty: an epoch.", ge=1
+            None, "Updates between evaluations on the validation rows. Empty: an epoch.", ge=1, examples=[100]
         )
         patience: int = Option(
             3, "Evaluations without a gain in the metric after which training stops; 0 never stops.", ge=0
         )
-        target: float | None = Option(None, "Stop as soon as the metric on the validation rows reaches this value.")
+        target: float | None = Option(
+            None, "Stop as soon as the metric on the validation rows reaches this value.", examples=[0.9]
+        )
         dtype: Literal["auto", "fp32", "bf16"] = Option(
             "auto", "Precision of matrix products; auto measures what is faster."
         )
         device: Literal["auto", "cpu", "cuda", "mps"] = Option("auto", "Where to train.")
-        threads: int | None = Option(None, "CPU threads. Empty: as many as torch finds.", ge=1, le=1024)
+        threads: int | None = Option(None, "CPU threads. Empty: as many as torch finds.", ge=1, le=1024, examples=[2])
         token_budget: int | None = Option(
             None,
             "Padded tokens in one micro-batch; bounds memory and changes nothing else but which row gets which dropout. "
             "Empty: 16,384.",
             ge=8,
+            examples=[4096],
         )
         commit_seconds: float = Option(
             60.0, "Longest time between commits; what is lost when the process dies.", gt=0.0

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from tunewright.errors import GateError
 from tunewright.types import Directive, Step, Tell
+from tunewright.words import counted
 
 NOTHING: Collection[Directive] = ()
 
@@ -102,7 +103,7 @@ class StopEarly(Consumer):
         if self.target is not None and math.isfinite(value) and self.sign * value >= self.sign * self.target:
             self.reason = f"the target {self.target:g} was reached"
         elif self.patience and self.num_without_gain >= self.patience:
-            self.reason = f"no gain in {self.num_without_gain} evaluations"
+            self.reason = f"no gain in {counted(self.num_without_gain, 'evaluation')}"
         return (Directive.STOP,) if self.reason else NOTHING
 
     def state(self) -> dict[str, object]:

@@ -13,6 +13,7 @@ import torch
 from tunewright.infer.load import read_width
 from tunewright.train.probe import choose_device, probe_dtype
 from tunewright.types import Base, Choice, Plan
+from tunewright.words import counted
 
 if TYPE_CHECKING:
     from tunewright.train.config import Train
@@ -24,8 +25,11 @@ USUAL_EPOCHS = 3
 USUAL_BUDGET = 16_384
 
 
-def make_plan(config: Train.Config, base: Base, num_rows: int) -> Plan:
-    """Decide what was left open, each with its reason. Raises InputError for a device that is not there."""
+def make_plan(config: Train.Config, base: Base, num_rows: int, lr_factor: float = 1.0) -> Plan:
+    """Decide what was left open, each with its reason; ``lr_factor`` is the method's.
+
+    Raises InputError for a device that is not there.
+    """
     device = choose_device(config.device)
     threads = _asked("threads", config.threads) or Choice(
         "train.threads", torch.get_num_threads(), "all that torch finds"
@@ -40,7 +44,7 @@ def make_plan(config: Train.Config, base: Base, num_rows: int) -> Plan:
             _asked("token_budget", config.token_budget)
             or Choice("train.token_budget", USUAL_BUDGET, "fits any laptop"),
             _asked("epochs", config.epochs) or _enough_epochs(num_rows, config.batch_size),
-            _asked("lr", config.lr) or _usual_rate(base),
+            _asked("lr", config.lr) or _usual_rate(base, lr_factor),
         )
     )
 
@@ -52,14 +56,16 @@ def _asked(name: str, value: object) -> Choice | None:
 def _enough_epochs(num_rows: int, batch_size: int) -> Choice:
     steps_per_epoch = max(1, math.ceil(num_rows / batch_size))
     epochs = min(MOST_EPOCHS, max(USUAL_EPOCHS, math.ceil(FEW_STEPS / steps_per_epoch)))
-    few = f"{steps_per_epoch} updates a pass: few rows need more passes"
+    few = f"{counted(steps_per_epoch, 'update')} a pass: few rows need more passes"
     return Choice("train.epochs", epochs, "enough for most data" if epochs == USUAL_EPOCHS else few)
 
 
-def _usual_rate(base: Base) -> Choice:
+def _usual_rate(base: Base, lr_factor: float) -> Choice:
     small = trunk_size(base) < SMALL_MODEL
     reason = "a small model outside its embedding moves faster" if small else "the usual rate for models of this size"
-    return Choice("train.lr", 1e-4 if small else 5e-5, reason)
+    if lr_factor != 1.0:
+        reason += f", times {lr_factor:g} for what this method trains"
+    return Choice("train.lr", float(f"{(1e-4 if small else 5e-5) * lr_factor:.3g}"), reason)
 
 
 def trunk_size(base: Base) -> int:

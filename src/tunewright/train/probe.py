@@ -12,6 +12,7 @@ import torch
 from tunewright.errors import InputError
 from tunewright.infer.load import read_width
 from tunewright.types import Base, Choice
+from tunewright.words import counted
 
 WORTHWHILE = 1.3
 """bf16 must be this much faster than fp32 before its coarser rounding (8 bits of precision) is taken."""
@@ -59,7 +60,7 @@ def choose_device(wanted: str) -> Choice:
 def _why(device: str) -> str:
     if device == "cuda":
         return torch.cuda.get_device_name(0)
-    return "Apple GPU found" if device == "mps" else f"no GPU found; {torch.get_num_threads()} threads"
+    return "Apple GPU found" if device == "mps" else f"no GPU found; {counted(torch.get_num_threads(), 'thread')}"
 
 
 def gemm_rate(width: int, dtype: torch.dtype) -> float:

@@ -1,7 +1,10 @@
-"""The tensors of a checkpoint: weights and optimiser moments as safetensors; nothing is ever pickled.
+"""The tensors of a checkpoint: what is trained and the optimiser's moments as safetensors; nothing is ever pickled.
 
-weights.safetensors      every parameter and buffer of the module, by name
+weights.safetensors      every trainable parameter, and every buffer that the module saves, by name
 optimizer.safetensors    every moment, as ``<parameter name>|<moment name>``
+
+What is frozen never changes: it comes from the base, whose digest the run is bound to. So a commit of an adapter is as
+small as the adapter.
 """
 
 from __future__ import annotations
@@ -11,24 +14,44 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from tunewright.errors import MachineError
 from tunewright.store.artifact import Draft
 
 WEIGHTS = "weights.safetensors"
 MOMENTS = "optimizer.safetensors"
 
 
+def changing(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The tensors that training can change, by name; one that two layers share is there once."""
+    saved = module.state_dict(keep_vars=True)
+    trained = {name: value for name, value in module.named_parameters() if value.requires_grad}
+    return trained | {name: value for name, value in module.named_buffers() if name in saved}
+
+
 def write_state(draft: Draft, module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Write both files into the draft of a commit."""
-    save_file(
-        {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()},
-        str(draft.path(WEIGHTS)),
-    )
+    stored = {name: value.detach().cpu().contiguous() for name, value in changing(module).items()}
+    save_file(stored, str(draft.path(WEIGHTS)))
     save_file(_moments(module, optimizer), str(draft.path(MOMENTS)))
 
 
 def read_weights(folder: Path, module: torch.nn.Module) -> None:
-    """Load the weights into the module; every name must match."""
-    module.load_state_dict(load_file(str(folder / WEIGHTS)), strict=True)
+    """Load the weights into the module. Raises MachineError unless names and shapes are those that it trains."""
+    stored, wanted = load_file(str(folder / WEIGHTS)), changing(module)
+    odd = sorted(stored.keys() ^ wanted.keys()) or [
+        name for name, value in wanted.items() if value.shape != stored[name].shape
+    ]
+    if odd:
+        raise MachineError(
+            "this checkpoint is of another model",
+            where=str(folder),
+            given=f"{len(odd)} weights that do not match, such as {odd[0]}",
+            allowed=f"the {len(wanted)} weights that this run trains",
+            hint="take the run's folder away and start again",
+        )
+    with torch.no_grad():
+        for name, value in wanted.items():
+            value.copy_(stored[name])
 
 
 def read_moments(folder: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:

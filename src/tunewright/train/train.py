@@ -104,6 +104,7 @@ def make_loss(objective: Objective) -> LossFunction:
 def fit_quietly(fit: Fit, examples: Examples, tell: Tell = tell_nobody, label: str = "training") -> None:
     """Train without evaluations, commits or early stopping: the same updates, nothing kept but the weights."""
     loop = make_loop(fit, examples)
+    _look_ahead(fit, examples, tell)
     for step in loop.steps():
         tell(label, step.step, loop.settings.num_steps, "")
 
@@ -121,6 +122,7 @@ def train(fit: Fit, examples: Examples, watch: Watch) -> Checkpoint:
         early.restore(position["early"])
     run = _Run(loop, watch, early, fit)
     if not run.finished:
+        _look_ahead(fit, examples, watch.tell)
         run.drive()
     best = watch.checkpoints.best() or watch.checkpoints.latest()
     assert best is not None
@@ -128,6 +130,11 @@ def train(fit: Fit, examples: Examples, watch: Watch) -> Checkpoint:
     return Checkpoint(
         folder=best.folder, step=best.step, digest=best.digest, metric=best.metric, stopped_because=run.stopped_because
     )
+
+
+def _look_ahead(fit: Fit, examples: Examples, tell: Tell) -> None:
+    if fit.trainable.look_ahead is not None:
+        fit.trainable.look_ahead(examples.ids, tell)
 
 
 class _Run:

@@ -17,6 +17,7 @@ from tunewright.types.basic import (
     tell_nobody,
 )
 from tunewright.types.data import (
+    SPLITS,
     ColumnProfile,
     Dataset,
     Facts,
@@ -31,7 +32,9 @@ from tunewright.types.data import (
     read_arrow,
 )
 from tunewright.types.generation import Generation, Sampling
+from tunewright.types.maintain import Decision, Drift, Reading, Window
 from tunewright.types.model import (
+    Adapter,
     Base,
     Batch,
     Encoded,
@@ -42,10 +45,14 @@ from tunewright.types.model import (
     Trainable,
 )
 from tunewright.types.report import (
+    AnsweredRow,
+    Cause,
+    Check,
     Comparison,
     Diagnosis,
     Measure,
     Report,
+    Retention,
     Verdict,
     WorstRow,
 )
@@ -58,18 +65,25 @@ from tunewright.types.training import (
 )
 
 __all__ = [
+    "SPLITS",
+    "Adapter",
     "Answer",
+    "AnsweredRow",
     "Base",
     "Batch",
     "Bools",
+    "Cause",
+    "Check",
     "Checkpoint",
     "Choice",
     "Classified",
     "ColumnProfile",
     "Comparison",
     "Dataset",
+    "Decision",
     "Diagnosis",
     "Directive",
+    "Drift",
     "Encoded",
     "Example",
     "Facts",
@@ -89,9 +103,11 @@ __all__ = [
     "Phase",
     "Plan",
     "Range",
+    "Reading",
     "Recognition",
     "Record",
     "Report",
+    "Retention",
     "Row",
     "Sampling",
     "SourceFile",
@@ -105,6 +121,7 @@ __all__ = [
     "Trials",
     "Value",
     "Verdict",
+    "Window",
     "WorstRow",
     "read_arrow",
     "tell_nobody",

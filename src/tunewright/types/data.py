@@ -8,10 +8,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tunewright.types.basic import Choice, Row
+from tunewright.types.basic import Choice, Ints, Row
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+SPLITS = ("train", "validation", "test")
+"""The splits in the order in which their rows are numbered where all of them are laid end to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +159,8 @@ class Dataset:
     """The prepared data: one memory-mapped Arrow table per split in ``folder``.
 
     Columns of every table: ``id`` int64, ``file`` string, ``line`` int32, and one column per task field (text fields are
-    strings, label fields are lists of strings). ``labels`` is the sorted label set over all splits.
+    strings, label fields are lists of strings); where rows come in groups, the hash of the group as ``unit`` uint64.
+    ``labels`` is the sorted label set over all splits.
     """
 
     folder: Path
@@ -174,6 +178,16 @@ class Dataset:
     def table(self, split: str) -> pa.Table:
         """The rows of one split, memory-mapped, in input order."""
         return read_arrow(self.folder / f"{split}.arrow")
+
+    @property
+    def has_units(self) -> bool:
+        """Whether rows come in groups that belong together."""
+        return "unit" in self.table("train").column_names
+
+    def units(self, split: str) -> Ints:
+        """The unit[N] that each row of a split belongs to: the same number for the same unit, in every split."""
+        units: Ints = self.table(split)["unit"].to_numpy().view("int64")
+        return units
 
 
 def read_arrow(path: Path) -> pa.Table:

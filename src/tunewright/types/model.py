@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tunewright.types.basic import Choice
+from tunewright.types.basic import Choice, Ints, Tell
 from tunewright.types.data import Finding, Ledger, read_arrow
 
 if TYPE_CHECKING:
@@ -113,7 +113,24 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Trainable:
-    """A module that maps a Batch to logits[N, C], and the phases in which it is trained."""
+    """A module that maps a Batch to logits[N, C], and the phases in which it is trained.
+
+    ``choices`` is what the method decided by itself. ``look_ahead``, where there is one, is called once before the first
+    step with the token ids of all training rows, in their order; it changes nothing but speed.
+    """
 
     module: torch.nn.Module
     phases: tuple[Phase, ...]
+    choices: tuple[Choice, ...] = ()
+    look_ahead: Callable[[Sequence[Ints], Tell], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """What was trained beside a frozen base, in peft's format: ``adapter_config.json`` and its weights.
+
+    The weights have the module's own names; ``trunk.layers.0.q_proj.lora_A.weight`` belongs to ``trunk.layers.0.q_proj``.
+    """
+
+    config: Mapping[str, object]
+    weights: Mapping[str, torch.Tensor]

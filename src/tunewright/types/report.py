@@ -45,22 +45,62 @@ class Comparison:
     required: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What generated text has to pass beside the comparisons: what was measured, the limit on it, and why that limit.
+
+    ``value`` is None where it could not be measured. ``limit`` is in words: ``at least 0.98``.
+    """
+
+    name: str
+    passed: bool
+    value: float | None
+    limit: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """E5: perplexity on a general text before tuning and after; ``ratio`` is after / before, 1 where nothing was forgotten."""
+
+    before: float
+    after: float
+    ratio: float
+    num_tokens: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """N1: ``better`` only if both required comparisons are won at 0.05, ``worse`` if one is lost, else ``no evidence``."""
+    """N1: ``better`` only if both required comparisons are won at 0.05, ``worse`` if one is lost, else ``no evidence``.
+
+    For text every check has to pass, too.
+    """
 
     outcome: Literal["better", "worse", "no evidence"]
     metric: str
     sentence: str
     design: str
     comparisons: tuple[Comparison, ...]
+    checks: tuple[Check, ...] = ()
+
+
+Cause = Literal[
+    "fine",
+    "over-fit",
+    "under-fit",
+    "too few rows",
+    "label trouble",
+    "does not stop",
+    "repeats itself",
+    "forgot too much",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
     """E6: the named cause, what speaks for it, and the next command to type."""
 
-    cause: Literal["fine", "over-fit", "under-fit", "too few rows", "label trouble"]
+    cause: Cause
     evidence: tuple[str, ...]
     next_command: str
 
@@ -73,6 +113,21 @@ class WorstRow:
     gold: str
     answered: str
     confidence: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnsweredRow:
+    """A judged dialogue as text: what came before, the reference, each system's answer, and its nats over all answers.
+
+    ``is_worst`` marks the rows on which the tuned model lost most to the untouched base; the others are a plain sample.
+    """
+
+    index: int
+    prompt: str
+    reference: str
+    answers: Mapping[str, str]
+    nll: Mapping[str, float]
+    is_worst: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,3 +151,4 @@ class Report:
     figures: Mapping[str, object]
     worst: tuple[WorstRow, ...]
     choices: tuple[Choice, ...]
+    answered: tuple[AnsweredRow, ...] = ()

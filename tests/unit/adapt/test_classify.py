@@ -285,7 +285,7 @@ def profile(values: list[str], **changes: Any) -> ColumnProfile:
     [
         (profile(["a", "a|b", "b", "a|b"] * 9), "|", "'a|b'"),
         (profile(["雨", "雨；风", "风"] * 9), "；", "'雨；风'"),
-        (profile(["a", "b"] * 9), "", "one label a cell"),
+        (profile(["a", "b"] * 9), "", "each cell is one label"),
         (profile(['["a", "b"]'] * 9, is_list=True), "list", '["a", "b"]'),
     ],
 )

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from recording import FailingDisk, Killed, RecordingDisk
 from tunewright.assets import fetch, fetch_data, fetch_model, find, list_assets, where
 from tunewright.assets.fetch import read_provenance
 from tunewright.assets.settings import IndexSettings
 from tunewright.errors import CorruptError, GateError, InputError, MachineError
 from tunewright.store.disk import using
-from tunewright.store.recording import FailingDisk, Killed, RecordingDisk
 
 if TYPE_CHECKING:
     from unit.assets.conftest import FakeServer, MakeAsset

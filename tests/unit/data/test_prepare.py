@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from tunewright.data.inputs import Input
+from tunewright.data.inputs import Input, look
 from tunewright.data.prepare import Prepare, dataset_key, open_dataset, prepare
 from tunewright.errors import GateError, InputError, TunewrightError
 from tunewright.types import Dataset, read_arrow
@@ -77,10 +77,10 @@ def test_the_same_command_finds_its_data_again(task: Any, write: Write, reviews:
     before = (tmp_path / "out" / "manifest.json").stat().st_mtime_ns
     assert prepare(config, task, tmp_path / "out") == first
     assert (tmp_path / "out" / "manifest.json").stat().st_mtime_ns == before
-    assert first.fingerprint == dataset_key(config, task)
+    assert first.fingerprint == dataset_key(config, task, look(config))
     write("a.csv", csv_of(reviews[:-1]))
     assert prepare(config, task, tmp_path / "out").ledger.total == 99
-    assert dataset_key(config, task) != first.fingerprint
+    assert dataset_key(config, task, look(config)) != first.fingerprint
 
 
 def test_the_users_own_splits_are_kept_and_leaks_leave_training(

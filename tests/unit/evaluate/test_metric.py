@@ -111,7 +111,8 @@ SEVERAL: dict[str, Callable[[Any, Any], float]] = {
 
 
 def test_every_metric_has_an_oracle() -> None:
-    assert {*SINGLE, *SEVERAL} == set(extensions.names("evaluate.metric"))
+    read = {name for name in extensions.names("evaluate.metric") if {Label, Labels} & set(metric_named(name).accepts)}
+    assert {*SINGLE, *SEVERAL} == read
 
 
 @pytest.mark.parametrize("name", SINGLE)

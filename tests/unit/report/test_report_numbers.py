@@ -54,8 +54,6 @@ from tunewright.report.terminal import summary
         (wording.size(999_999), "1.0 MB"),
         (wording.large(22713216), "22.7 million"),
         (wording.large(999_999_999), "1 billion"),
-        (wording.counted(1, "row"), "1 row"),
-        (wording.counted(2121, "row"), "2,121 rows"),
     ],
 )
 def test_numbers_are_written_as_a_person_reads_them(call: str, expected: str) -> None:

@@ -25,7 +25,7 @@ from tunewright.report.config import Report
 from tunewright.report.render import render
 
 Result = dict[str, Any]
-NAMES = ("movie", "many-classes", "multi-label", "chinese", "tiny", "partial")
+NAMES = ("chat", "movie", "many-classes", "multi-label", "chinese", "tiny", "partial")
 VOID = {"meta", "br", "wbr", "hr", "col"}
 
 
@@ -268,7 +268,7 @@ JUNK: st.SearchStrategy[object] = st.sampled_from(
 @settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_missing_or_misshapen_part_breaks_the_page(built: dict[str, Result], data: st.DataObject) -> None:
-    whole = built[data.draw(st.sampled_from(("chinese", "tiny")))]
+    whole = built[data.draw(st.sampled_from(("chinese", "tiny", "chat")))]
     paths = [path for path in _paths(whole) if path]
     result = whole
     for path in data.draw(st.lists(st.sampled_from(paths), min_size=1, max_size=3)):
@@ -327,7 +327,7 @@ def test_stored_errors_follow_the_same_policy(result: Result) -> None:
 
 def test_report_imports_only_what_stands_below_it() -> None:
     """Rendering needs no torch, numpy or plotting library, and no other stage."""
-    allowed = re.compile(r"tunewright\.(report|config|errors|types)\b|pydantic$|pydantic\.")
+    allowed = re.compile(r"tunewright\.(report|config|errors|types|words)\b|pydantic$|pydantic\.")
     for path in Path(render_module.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from recording import FailingDisk, RecordingDisk
 from tunewright.errors import MachineError
 from tunewright.store.artifact import Draft
 from tunewright.store.checkpoints import LOG, CheckpointStore, Commit
 from tunewright.store.disk import Operation, using
 from tunewright.store.manifest import MANIFEST
-from tunewright.store.recording import FailingDisk, RecordingDisk
 
 
 def fill(step: int) -> Callable[[Draft], None]:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tunewright.store.crashes import Tree, crash_states, materialise, read_tree
+from crashes import Tree, crash_states, materialise, read_tree
+from recording import FailingDisk, Killed, Mark, RecordingDisk
 from tunewright.store.disk import LocalDisk, Operation, disk, using
-from tunewright.store.recording import FailingDisk, Killed, Mark, RecordingDisk
 
 ROOT = Path("/root")
 FILE = ROOT / "f"

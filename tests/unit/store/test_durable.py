@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from recording import FailingDisk, RecordingDisk
 from tunewright.errors import MachineError
 from tunewright.store import durable
 from tunewright.store.disk import LocalDisk, Operation, disk, using
-from tunewright.store.recording import FailingDisk, RecordingDisk
 
 
 @pytest.fixture(autouse=True)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from recording import FailingDisk, RecordingDisk
 from tunewright.errors import MachineError
 from tunewright.store.disk import Operation, using
 from tunewright.store.events import EventLog, now_utc
-from tunewright.store.recording import FailingDisk, RecordingDisk
 
 
 def log_at(folder: Path, batch_size: int = 1) -> EventLog:

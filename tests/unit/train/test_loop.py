@@ -83,8 +83,8 @@ def test_a_step_that_is_not_finite_changes_nothing_and_names_its_rows(
 class LossThatLies:
     """A finite gradient, and a NaN as the loss."""
 
-    def __call__(self, logits: torch.Tensor, columns: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        return logits.sum() + (logits.detach() * math.nan).sum(), self.count(columns)
+    def __call__(self, outputs: torch.Tensor, columns: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        return outputs.sum() + (outputs.detach() * math.nan).sum(), self.count(columns)
 
     judge = __call__
 

@@ -9,7 +9,7 @@ from pydantic import field_validator
 
 from tunewright.config.base import ComponentConfig, Option
 from tunewright.errors import InputError
-from tunewright.types import Objective, Phase, Trainable
+from tunewright.types import Adapter, Objective, Phase, Trainable
 
 
 class Full:
@@ -29,11 +29,13 @@ class Full:
                 raise ValueError(f"not a regular expression: {error}") from None
             return given
 
+    lr_factor = 1.0
+
     def __init__(self, config: Config) -> None:
         """Hold the options."""
         self.config = config
 
-    def wrap(self, module: torch.nn.Module, objective: Objective) -> Trainable:
+    def wrap(self, module: torch.nn.Module, objective: Objective, seed: int) -> Trainable:
         """The module itself with its matching parameters made trainable, in one phase."""
         pattern = re.compile(self.config.trainable)
         names = [name for name, _ in module.named_parameters()]
@@ -48,6 +50,10 @@ class Full:
         for name, parameter in module.named_parameters():
             parameter.requires_grad_(pattern.search(name) is not None)
         return Trainable(module, (Phase(objective, self.config.trainable),))
+
+    def adapter(self, trainable: Trainable) -> Adapter | None:
+        """None: the base itself was trained."""
+        return None
 
     def fold(self, trainable: Trainable) -> torch.nn.Module:
         """The module as it is: nothing was added to it."""

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from tunewright.adapt.dialogue import FORMS, read_dialogue, recognise_dialogues
+from tunewright.adapt.dialogue import FORMS, learnt_turns, read_dialogue, recognise_dialogues
 from tunewright.config.base import ComponentConfig, Option
 from tunewright.seams import RowEncoder
 from tunewright.types import (
+    Adapter,
     Answer,
     Base,
     Choice,
@@ -106,6 +107,10 @@ class Chat:
         """The messages of each row."""
         return [parse(text) for text in rows["messages"].to_pylist()]
 
+    def learnt(self, messages: Sequence[Message]) -> set[int]:
+        """The numbers of the turns that are learnt."""
+        return learnt_turns(messages, self.config.learn)
+
     def texts(self, rows: pa.Table) -> list[str]:
         """What a person reads of each row."""
         return ["\n".join(f"{each['role']}: {each['content']}" for each in row) for row in self.dialogues(rows)]
@@ -113,12 +118,14 @@ class Chat:
     def open_encoder(self, base: Base) -> RowEncoder:
         """Dialogues by the base's own template, with the assistant's turns supervised."""
         from tunewright.adapt.dialogue import DialogueEncoder
+        from tunewright.adapt.language import require_writer
         from tunewright.infer.load import load_tokenizer
         from tunewright.infer.template import ChatTemplate
 
+        require_writer(base)
         tokenizer = load_tokenizer(base.folder)
         template = ChatTemplate.of(base.folder, tokenizer)
-        return DialogueEncoder(self.dialogues, template, tokenizer, last_only=self.config.learn == "last")
+        return DialogueEncoder(self.dialogues, template, tokenizer, self.learnt)
 
     def attach(self, base: Base, seed: int) -> torch.nn.Module:
         """The base with the head that it was pretrained with. Raises InputError for one that does not write text."""
@@ -133,6 +140,13 @@ class Chat:
         save_language_model(
             draft, module, base, {"task": "chat", "options": self.config.model_dump(mode="json"), **card}
         )
+
+    def save_adapter(self, draft: Draft, adapter: Adapter, module: torch.nn.Module, base: Base) -> None:
+        """The adapter for peft, over the stock model."""
+        from tunewright.adapt.adapter import save_adapter
+
+        model: Any = module
+        save_adapter(draft, adapter, base, trunk_name=model.model.base_model_prefix, task_type="CAUSAL_LM")
 
     def objective(self) -> Objective:
         """Cross-entropy of the supervised tokens."""

@@ -24,6 +24,7 @@ from tunewright.config.base import ComponentConfig, Option
 from tunewright.errors import InputError
 from tunewright.seams import RowEncoder
 from tunewright.types import (
+    Adapter,
     Base,
     Choice,
     Classified,
@@ -75,6 +76,7 @@ class Classify:
             "Dropout of the head while training. Empty: what the architecture's stock head has.",
             ge=0.0,
             lt=1.0,
+            examples=[0.1],
         )
         label_smoothing: float = Option(
             0.0, "Share of the target spread over all labels, or over yes and no for a sigmoid.", ge=0.0, lt=1.0
@@ -112,7 +114,7 @@ class Classify:
             return self, ()
         profile = next((each for each in profiles if each.name == columns.get("label")), None)
         separator = (looks_multilabel(profile) if profile is not None else None) or ""
-        reason = "one label a cell"
+        reason = "each cell is one label, nothing separates several"
         if profile is not None and separator:
             examples = [cell for cell in profile.counts if separator in cell] or list(profile.examples)
             reason = f"cells such as {examples[0]!r} hold several labels"
@@ -224,6 +226,12 @@ class Classify:
         from tunewright.adapt.save import save_model
 
         save_model(draft, module, self, base, card)
+
+    def save_adapter(self, draft: Draft, adapter: Adapter, module: torch.nn.Module, base: Base) -> None:
+        """The adapter for peft: over the stock class with its head, or else over the plain trunk."""
+        from tunewright.adapt.save import save_classifier_adapter
+
+        save_classifier_adapter(draft, adapter, module, self, base)
 
     def objective(self) -> Objective:
         """Cross-entropy over the labels, or binary cross-entropy on independent outputs."""

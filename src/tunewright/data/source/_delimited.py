@@ -16,6 +16,7 @@ from tunewright.data.source._dialect import NAMES, Dialect, recognise_dialect
 from tunewright.data.source.base import BaseSource, Layout, SourceConfig, Unusable
 from tunewright.errors import InputError
 from tunewright.types import Origin, Record
+from tunewright.words import counted
 
 _SAMPLE_LINES = 2000
 _SAMPLE_CHARACTERS = 1 << 19
@@ -71,7 +72,7 @@ class Delimited(BaseSource):
 
     def _remark(self, rows: RecordReader, lines: Lines) -> None:
         if rows.num_stray:
-            self.notes.append(f"stray quotes taken as ordinary characters in {rows.num_stray:,} rows")
+            self.notes.append(f"stray quotes taken as ordinary characters in {counted(rows.num_stray, 'row')}")
         if lines.is_mixed:
             self.notes.append("mixed line ends")
 

@@ -29,6 +29,9 @@ class MetricBase:
     higher_is_better: ClassVar[bool] = True
     is_percentage: ClassVar[bool] = True
     is_share_of_rows: ClassVar[bool] = False
+    best_value: ClassVar[float | None] = None
+    """The best value, where neither direction is better without end; ``higher_is_better`` says nothing then."""
+
     depends_on_threshold: ClassVar[bool] = True
     max_resamples: ClassVar[int] = 10_000
 

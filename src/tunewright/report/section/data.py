@@ -9,7 +9,9 @@ from tunewright.report.markup import Markup, datum, element, join
 from tunewright.report.node import Node, in_order
 from tunewright.report.privacy import Policy
 from tunewright.report.svg import Axis, axis, bar, figure, plot, strip
-from tunewright.report.wording import counted, large, percent, size, whole
+from tunewright.report.wording import large, percent, size, whole
+from tunewright.types import SPLITS
+from tunewright.words import counted
 
 OUTCOMES = (
     ("used", "used whole"),
@@ -17,7 +19,7 @@ OUTCOMES = (
     ("duplicate", "duplicate, left out"),
     ("rejected", "rejected"),
 )
-SPLITS = ("train", "validation", "test")
+
 NUM_LABELS = 12
 NUM_ORIGINS = 5
 SEVERITIES = ("violation", "warning", "note")
@@ -73,7 +75,7 @@ def _ledger(found: Node) -> Markup | None:
         if count:
             bars.append(bar(x.at(start), "0%", x.share(start + count) - x.share(start), 100, f"fill {name}"))
         start += count
-    says = ", ".join(f"{whole(count)} {title}" for _, title, count in kept) + f", of {whole(total)} rows"
+    says = ", ".join(f"{whole(count)} {title}" for _, title, count in kept) + f", of {counted(total, 'row')}"
     rows = [[join((_swatch(name), title)), whole(count), percent(count, total)] for name, title, count in kept]
     rows.append([element("b", "total"), element("b", whole(total)), "100 %"])
     agrees = (

@@ -9,7 +9,8 @@ from tunewright.report.blocks import section
 from tunewright.report.markup import Markup, datum, element, join
 from tunewright.report.node import Node
 from tunewright.report.svg import Axis, Point, axis, bar, curves, dot, figure, key, plot, rule_y, unit_axis
-from tunewright.report.wording import counted, decimal, percent, whole
+from tunewright.report.wording import decimal, percent, whole
+from tunewright.words import counted
 
 # Up to this many curves are told apart by stroke and colour; the others stay grey.
 NUM_NAMED = 3
@@ -23,6 +24,7 @@ TRUST = (
     "it are too sure. Larger points hold more rows. The bars show how often each confidence is given, and how much of it "
     "is wrong."
 )
+
 CHANCE = ((0.0, 0.0), (1.0, 1.0))
 Curve = tuple[str, float | None, list[Point]]
 

@@ -11,15 +11,32 @@ from tunewright.report.svg import Axis, segment, strip, unit_axis
 from tunewright.report.wording import (
     LOWER_IS_BETTER,
     UNBOUNDED,
-    counted,
+    UNDIRECTED,
     decimal,
     metric_name,
     metric_note,
     system_name,
     whole,
 )
+from tunewright.words import counted
 
-FIRST_METRICS = ("accuracy", "subset_accuracy", "macro_f1", "micro_f1", "roc_auc", "pr_auc", "mcc", "log_loss", "ece")
+FIRST_METRICS = (
+    "accuracy",
+    "subset_accuracy",
+    "macro_f1",
+    "micro_f1",
+    "roc_auc",
+    "pr_auc",
+    "mcc",
+    "log_loss",
+    "ece",
+    "nll_per_dialogue",
+    "bits_per_character",
+    "chrf",
+    "stop_rate",
+    "repetition",
+    "length_ratio",
+)
 NUM_COLUMNS = 6
 NUM_LABELS = 12
 
@@ -120,7 +137,8 @@ def _in_order(names: Sequence[str], primary: str) -> list[str]:
 def _grid(caption: str, systems: Sequence[tuple[str, Node]], names: Sequence[str], primary: str) -> Markup:
     def rank(entry: tuple[str, Node]) -> tuple[bool, float]:
         value = entry[1][primary].number()
-        return entry[0] != "tuned", -value if value is not None else float("inf")
+        sign = 1.0 if primary in LOWER_IS_BETTER else -1.0
+        return entry[0] != "tuned", sign * value if value is not None else float("inf")
 
     ordered = sorted(systems, key=rank)
     best = {name: _best(name, [scores[name].number() for _, scores in ordered]) for name in names}
@@ -141,7 +159,7 @@ def _head(name: str) -> Markup:
 
 def _best(name: str, values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
-    return None if len(known) < 2 else min(known) if name in LOWER_IS_BETTER else max(known)
+    return None if len(known) < 2 or name in UNDIRECTED else min(known) if name in LOWER_IS_BETTER else max(known)
 
 
 def _score(value: float | None, best: float | None) -> str:

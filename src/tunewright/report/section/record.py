@@ -12,7 +12,6 @@ from tunewright.report.blocks import (
     command,
     facts,
     fold,
-    nested,
     paragraph,
     part,
     section,
@@ -22,6 +21,7 @@ from tunewright.report.blocks import (
 from tunewright.report.markup import Markup, datum, element, join
 from tunewright.report.node import Node, in_order
 from tunewright.report.wording import duration, large, size, whole
+from tunewright.words import counted, shown
 
 STAGES = ("recognise", "prepare", "select", "fetch", "encode", "adapt", "train", "evaluate", "report")
 LICENCE_UNKNOWN = "not stated"
@@ -33,7 +33,7 @@ def choices(result: Node) -> Markup:
     tables = []
     for caption, found in groups:
         rows = [
-            [code(one["path"].text()), code(nested(one["value"].value)), datum(one["reason"].text())]
+            [code(one["path"].text()), code(shown(one["value"].value)), datum(one["reason"].text())]
             for one in found
             if one["path"]
         ]
@@ -52,7 +52,7 @@ def _model(found: Node) -> Markup | None:
         ("Model", datum(found["name"].text()) if found["name"] else ""),
         ("Architecture", datum(kind) if kind else ""),
         ("Parameters", large(parameters) if parameters else ""),
-        ("Positions", f"{whole(positions)} tokens" if positions else ""),
+        ("Positions", counted(positions, "token") if positions else ""),
         ("Licence", datum(found["licence"].text() or LICENCE_UNKNOWN)),
         ("Source", datum(found["source"].text()) if found["source"] else ""),
         ("Why", datum(found["reason"].text()) if found["reason"] else ""),
@@ -68,7 +68,7 @@ def configuration(result: Node) -> Markup:
     rows: list[tuple[bool, list[str]]] = []
     for path, node in result["config"]["values"].leaves():
         origin = _origin(path, origins)
-        rows.append((origin == "default", [code(path), code(nested(node.value)), datum(origin)]))
+        rows.append((origin == "default", [code(path), code(shown(node.value)), datum(origin)]))
     heads = ["Setting", "Value", "Set by"]
     given = [row for is_default, row in rows if not is_default]
     defaults = [row for is_default, row in rows if is_default]
@@ -77,7 +77,7 @@ def configuration(result: Node) -> Markup:
         "Configuration",
         table("Settings that are not defaults", heads, given, class_="reasons") if given else None,
         fold(
-            f"{whole(len(defaults))} settings at their default",
+            f"{counted(len(defaults), 'setting')} at {'its' if len(defaults) == 1 else 'their'} default",
             table("Settings at their default", heads, defaults, class_="reasons"),
         )
         if defaults

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from tunewright.report.blocks import code, command, facts, fold, nested, paragraph, part, section, share_bar, table
+from tunewright.report.blocks import code, command, facts, fold, paragraph, part, section, share_bar, table
 from tunewright.report.markup import Markup, datum, element, join
 from tunewright.report.node import Node
 from tunewright.report.svg import Axis, Point, axis, curves, dot, figure, key, plot, text
-from tunewright.report.wording import counted, decimal, duration, metric_name, scientific, significant
+from tunewright.report.wording import decimal, duration, metric_name, scientific, significant
+from tunewright.words import counted, shown
 
 MOST_SLICES = 6
 LOG_FROM = 20.0
@@ -176,4 +177,4 @@ def _typed(node: Node) -> str:
     """A value as a person would type it; a long fraction cut to four digits."""
     if isinstance(node.value, float) and (number := node.number()) is not None:
         return significant(number, 4)
-    return nested(node.value)
+    return shown(node.value)

@@ -8,7 +8,8 @@ from tunewright.report.blocks import fold, paragraph, section, table
 from tunewright.report.markup import Markup, datum, element, join
 from tunewright.report.node import Node
 from tunewright.report.svg import Axis, Point, axis, curves, dot, figure, key, plot, rule_x, text
-from tunewright.report.wording import LOWER_IS_BETTER, counted, decimal, metric_name, significant, whole
+from tunewright.report.wording import LOWER_IS_BETTER, decimal, metric_name, significant, whole
+from tunewright.words import counted
 
 # A smoothed line over the raw one is drawn from this many steps on; the window is a fortieth of the run.
 SMOOTHED_FROM = 60

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import math
 
-from tunewright.report.blocks import bullets, command, facts, paragraph, section
+from tunewright.report.blocks import bullets, command, facts, paragraph, section, table
 from tunewright.report.markup import Markup, datum, element, join
 from tunewright.report.node import Node
 from tunewright.report.svg import Axis, axis, bar, dot, rule_x, segment, strip, text, trimmed
 from tunewright.report.wording import (
-    counted,
+    LOWER_IS_BETTER,
     decimal,
     metric_name,
+    metric_note,
     p_value,
     signed,
+    significant,
     system_name,
     verdict_headline,
     whole,
 )
+from tunewright.words import counted
 
 STYLES = {"better": "good", "worse": "bad", "no evidence": "unsure"}
 # A difference more than this many times the largest required one is cut off, so that the deciding intervals stay legible.
@@ -28,13 +31,15 @@ def verdict(result: Node) -> Markup:
     """The opening of the page: headline, sentence, the key numbers and the interval plot."""
     found = result["verdict"]
     outcome = found["outcome"].text()
+    num_failed = sum(one["passed"].value is not True for one in found["checks"].items())
     return element(
         "section",
         paragraph("Verdict", class_="kicker"),
-        element("h1", verdict_headline(outcome), id="verdict-title"),
+        element("h1", verdict_headline(outcome, num_failed), id="verdict-title"),
         _sentence(found),
         _key_numbers(result),
         _forest(found, result["judged_on"].text()),
+        _checks(found),
         id="verdict",
         class_=f"verdict {STYLES.get(outcome, 'unsure')}",
         aria_labelledby="verdict-title",
@@ -60,6 +65,9 @@ def _cause(cause: str) -> str:
         "under-fit": "Under-fit: the model has not learned what the training rows hold.",
         "too few rows": "Too few rows: the data cannot carry a firmer answer.",
         "label trouble": "Label trouble: some labels look wrong or contradict each other.",
+        "does not stop": "Does not stop: too many answers run into the limit of tokens.",
+        "repeats itself": "Repeats itself: its answers go in circles.",
+        "forgot too much": "Forgot too much: it knows the task, and less of everything else.",
     }
     return sentences.get(cause, cause)
 
@@ -89,6 +97,35 @@ def _key_numbers(result: Node) -> Markup:
     return facts(entries, "headline")
 
 
+def _checks(found: Node) -> Markup | None:
+    """What generated text has to pass beside the comparisons; nothing where the verdict asks for none."""
+    checks = found["checks"].items()
+    if not checks:
+        return None
+    rows = []
+    for check in checks:
+        name, passed = check["name"].text(), check["passed"].value is True
+        value = check["value"].number()
+        mark = element("b", "passed" if passed else "failed", class_="good" if passed else "bad")
+        title = join((metric_name(name), element("small", datum(metric_note(name)))))
+        shown = significant(value) if value is not None else "–"
+        percentage = value is not None and "%" in check["limit"].text()
+        rows.append(
+            [
+                title,
+                mark,
+                f"{100 * value:.1f} %" if percentage and value is not None else shown,
+                datum(check["limit"].text()),
+                datum(check["why"].text()),
+            ]
+        )
+    heads = ["What it generates", "Check", "Value", "Limit", "Why"]
+    shown_table = table("The checks of what the model generates", heads, rows, numeric=(2,), class_="checks")
+    note = "A model of text is better only if it wins the comparisons and all of these pass."
+    title = element("figcaption", element("strong", "Does what it generates hold up?"), element("span", note))
+    return element("figure", title, shown_table, class_="chart whole")
+
+
 def _rows_of(judged_on: str) -> str:
     return "test rows" if judged_on == "test" else f"rows, {judged_on}" if judged_on else "rows"
 
@@ -99,9 +136,10 @@ def _forest(found: Node, judged_on: str) -> Markup:
         return Markup("")
     comparisons.sort(key=lambda one: (one["required"].value is not True, one["difference"].number() or 0.0))
     x = _scale(comparisons)
-    metric = metric_name(found["metric"].text() or comparisons[0]["metric"].text())
+    name = found["metric"].text() or comparisons[0]["metric"].text()
+    metric = metric_name(name)
     rows = [_comparison(one, x) for one in comparisons]
-    heads = ("Tuned model against", _scale_marks(x), "Difference", "Test")
+    heads = ("Tuned model against", _scale_marks(x, name in LOWER_IS_BETTER), "Difference", "Test")
     head = element("tr", *(element("th", cell, scope="col", role="columnheader") for cell in heads), role="row")
     caption = element("caption", f"{metric} of the tuned model minus that of each opponent", class_="unseen")
     table = element(
@@ -155,16 +193,17 @@ def _scale(comparisons: list[Node]) -> Axis:
     return trimmed(axis(shown, target=4), shown) if any(shown) else axis(shown)
 
 
-def _scale_marks(x: Axis) -> Markup:
+def _scale_marks(x: Axis, lower: bool) -> Markup:
     ticks = [
         text(x.at(value), "100%", signed(value, _digits(x)) if value else "0", "tick mid", dy=-5)
         for value, _ in x.ticks
     ]
     sides = []
+    left, right = ("tuned", "opponent") if lower else ("opponent", "tuned")
     if x.share(0) > 20:
-        sides.append(text(x.at(0), "0", "◂ opponent better", "side end", dx=-8, dy=14))
+        sides.append(text(x.at(0), "0", f"◂ {left} better", "side end", dx=-8, dy=14))
     if x.share(0) < 80:
-        sides.append(text(x.at(0), "0", "tuned better ▸", "side", dx=8, dy=14))
+        sides.append(text(x.at(0), "0", f"{right} better ▸", "side", dx=8, dy=14))
     return strip([*sides, *ticks], says="Scale of the differences; zero is no difference", kind="scale")
 
 
@@ -217,7 +256,8 @@ def _interval(one: Node, x: Axis, difference: float, span: tuple[float, float] |
         marks.append(bar(f"{left:.2f}%", "0%", right - left, 100, "blind"))
     marks.append(rule_x(x, 0.0, "zero"))
     low, high = span or (difference, difference)
-    sign = "good" if low > 0 else "bad" if high < 0 else "unsure"
+    above, below = ("bad", "good") if one["metric"].text() in LOWER_IS_BETTER else ("good", "bad")
+    sign = above if low > 0 else below if high < 0 else "unsure"
     if _is_beyond(one, x):
         arrow = ("100%", "▸", "end") if low > x.high else ("0%", "◂", "")
         return [*marks, text(arrow[0], "50%", arrow[1], f"arrow {sign} {arrow[2]}", dy=6)]

@@ -8,7 +8,8 @@ from tunewright.report.blocks import fold, paragraph, section
 from tunewright.report.markup import Markup, datum, element, join
 from tunewright.report.node import Node
 from tunewright.report.privacy import Policy
-from tunewright.report.wording import counted, decimal, whole
+from tunewright.report.wording import decimal
+from tunewright.words import counted
 
 NUM_OPEN = 8
 MAX_CHARACTERS = 700
@@ -74,7 +75,7 @@ def _row(row: Node) -> Markup:
 def _quote(text: str) -> Markup | None:
     if not text:
         return None
-    cut = element("small", f" … {whole(len(text))} characters in all") if len(text) > MAX_CHARACTERS else None
+    cut = element("small", f" … {counted(len(text), 'character')} in all") if len(text) > MAX_CHARACTERS else None
     return element("blockquote", join((datum(text[:MAX_CHARACTERS]), cut)))
 
 

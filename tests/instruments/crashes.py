@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from recording import Mark
 from tunewright.store.disk import Operation
-from tunewright.store.recording import Mark
 
 Tree = Mapping[str, bytes | None]
 """Relative path to content; None for a folder."""
@@ -199,7 +198,7 @@ def crash_states(
     Behind each operation all combinations are tried if there are at most ``limit``; else ``limit`` of them, among which
     are everything kept, everything lost, and each single choice of the rest lost or kept; ``seed`` draws the others.
     """
-    generator = random.Random(seed)  # noqa: S311 - a choice of test cases
+    generator = random.Random(seed)
     volume = _Volume(root, before or {})
     marks: tuple[object, ...] = ()
     seen: set[tuple[int, int]] = set()
@@ -219,7 +218,7 @@ def materialise(tree: Tree, folder: Path) -> None:
     """Write a tree into an empty folder."""
     for path, content in sorted(tree.items()):
         if content is None:
-            os.mkdir(folder / path)
+            (folder / path).mkdir()
         else:
             (folder / path).write_bytes(content)
 

@@ -1,0 +1,99 @@
+"""Talk with a run's tuned model, and on request with the base that it came from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tunewright.adapt.save import CARD
+from tunewright.answering import locate_run
+from tunewright.errors import InputError
+from tunewright.infer.conversation import Conversation, open_conversation
+from tunewright.model.select import Select, select
+from tunewright.types import Sampling, Tell, tell_nobody
+
+
+@dataclass
+class Talk:
+    """One dialogue with one or two models; each keeps its own answers in its memory."""
+
+    speakers: dict[str, Conversation]
+    sampling: Sampling
+    system: str = ""
+    _messages: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+    def say(self, speaker: str, text: str) -> Iterator[str]:
+        """The pieces of this speaker's answer as they come; what was said is remembered once it is complete."""
+        history = self._messages.setdefault(speaker, self._opening())
+        messages = [*history, {"role": "user", "content": text}]
+        pieces: list[str] = []
+        for piece in self.speakers[speaker].stream(messages, self.sampling):
+            pieces.append(piece)
+            yield piece
+        history[:] = [*messages, {"role": "assistant", "content": "".join(pieces)}]
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._messages.clear()
+
+    def close(self) -> None:
+        """Let go of the models."""
+        for conversation in self.speakers.values():
+            conversation.engine.close()
+
+    def _opening(self) -> list[dict[str, Any]]:
+        return [{"role": "system", "content": self.system}] if self.system else []
+
+
+def open_talk(
+    run: str | Path,
+    *,
+    sampling: Sampling,
+    system: str = "",
+    with_base: bool = False,
+    runs: str | Path = "runs",
+    tell: Tell = tell_nobody,
+) -> Talk:
+    """A Talk with the model tuned in ``run``, and with its base beside it. Raises InputError where it does not write text."""
+    folder = locate_run(run, runs) / "model"
+    card = read_card(folder)
+    speakers = {}
+    if with_base:
+        tell("loading the base", 0, None, str(card["base"]))
+        base = select(
+            Select.Config(name=str(card["base"]), accept_terms=True), None, runs=folder.parent.parent, tell=tell
+        )
+        speakers["base"] = open_conversation(base.folder)
+    tell("loading the model", 0, None, str(run))
+    speakers["tuned"] = open_conversation(folder)
+    return Talk(speakers, sampling, system or str(card["options"].get("system", "")))
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """What is known of the tuned model in ``folder``. Raises InputError for one that does not write text."""
+    path = folder / CARD
+    if not path.is_file():
+        raise InputError(
+            "there is no tuned model here",
+            where=str(folder),
+            allowed=f"the model folder of a finished run, with {CARD}",
+            hint="tunewright runs list",
+        )
+    card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if card.get("task") != "chat":
+        raise InputError(
+            "this model does not write text",
+            where=str(folder),
+            given=f"a model tuned to {card.get('task')}",
+            allowed="a model tuned with the task chat",
+            hint=f"tunewright predict {folder.parent} 'your text here'",
+        )
+    return card
+
+
+def reply(talk: Talk, texts: Sequence[str]) -> list[dict[str, str]]:
+    """The whole answers of every speaker to the texts, said one after the other in one dialogue."""
+    return [{"user": text, **{name: "".join(talk.say(name, text)) for name in talk.speakers}} for text in texts]

@@ -1,0 +1,56 @@
+"""``tunewright watch``: has what comes in drifted away from the training data?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from tunewright.cli.render import Screen, print_json, show_table
+from tunewright.cli.run import AsJson
+from tunewright.errors import GateError
+
+
+def watch(
+    run: Annotated[str, Parameter(help="A run's folder or id; with --registry, a name whose live version is meant.")],
+    requests: Annotated[str, Parameter(help="A file of requests, with the column of texts that the run was tuned on.")],
+    *,
+    registry: Annotated[Path | None, Parameter(name="--registry", help="The folder of the registry.")] = None,
+    level: Annotated[float, Parameter(name="--level", help="How often any signal may give a false alarm.")] = 0.01,
+    json: AsJson = False,
+) -> None:
+    """Compare requests with the data that a model was tuned on. Exit code 3 is an alarm."""
+    screen = Screen(silent=json)
+    screen.note("loading libraries (about ten seconds) ...")
+    from tunewright.maintaining import watch as look
+
+    with screen.running() as watcher:
+        drift = look(run, requests, registry=registry, level=level, tell=watcher.tell)
+    if json:
+        print_json(drift)
+        if drift["is_alarm"]:
+            raise SystemExit(GateError.exit_code)
+        return
+    rows = [
+        (each["signal"], f"{each['value']:.4f}", f"{each['p']:.2g}", f"{each['p_holm']:.2g}",
+         "ALARM" if each["is_alarm"] else "-", each["sentence"])
+        for each in drift["readings"]
+    ]  # fmt: skip
+    show_table(("signal", "distance", "p", "corrected", "alarm", ""), rows, right=("distance", "p", "corrected"))
+    if drift["is_alarm"]:
+        raise GateError(
+            drift["sentence"],
+            where=requests,
+            given=_given(drift),
+            allowed=f"requests like the training data of {drift['run']}",
+            hint="look at the requests; with labelled rows of the new kind: tunewright retrain NAME FILE",
+        )
+    screen.note(drift["sentence"])
+
+
+def _given(drift: dict[str, object]) -> str:
+    readings = drift["readings"]
+    assert isinstance(readings, list | tuple)
+    examples = [text for each in readings if each["is_alarm"] for text in each["examples"]]
+    return " | ".join(examples) or "another distribution"

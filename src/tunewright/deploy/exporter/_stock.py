@@ -1,0 +1,88 @@
+"""A model loaded by transformers' own classes, asked about one row at a time."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tunewright.errors import InputError
+from tunewright.infer.load import quiet
+from tunewright.store.artifact import Draft
+from tunewright.store.manifest import MANIFEST
+from tunewright.types import Floats
+
+CHAT = "chat"
+
+
+class StockReader:
+    """transformers' model and tokenizer, called as their documentation calls them."""
+
+    def __init__(self, model: Any, tokenizer: Any, max_length: int | None) -> None:
+        """``max_length`` in tokens cuts texts; conversations are read whole."""
+        self._model = model.eval()
+        self._tokenizer = tokenizer
+        self._max_length = max_length
+
+    def encode(self, row: Any) -> list[int]:
+        """Token ids of a text, or of the messages of a conversation by the tokenizer's own template."""
+        if isinstance(row, str):
+            ids: list[int] = self._tokenizer(row, truncation=True, max_length=self._max_length)["input_ids"]
+            return ids
+        text = self._tokenizer.apply_chat_template(row, tokenize=False)
+        return self._tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def logits(self, ids: Sequence[int]) -> Floats:
+        """Logits[P, C] of one row."""
+        with torch.no_grad():
+            logits = self._model(input_ids=torch.tensor([list(ids)])).logits.double().numpy()
+        found: Floats = logits.reshape(-1, logits.shape[-1])
+        return found
+
+
+def load_stock(folder: Path, model: Mapping[str, Any], **options: Any) -> Any:
+    """The stock class for this task with the weights of ``folder``, in fp32. Raises InputError where it does not load."""
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+    quiet()
+    kind: Any = AutoModelForCausalLM if model["task"] == CHAT else AutoModelForSequenceClassification
+    try:
+        return kind.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, **options)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            "transformers does not load this folder",
+            where=str(folder),
+            given=str(error),
+            allowed="config.json of a built-in architecture, and all its weights in safetensors",
+        ) from error
+
+
+def load_stock_tokenizer(folder: Path) -> Any:
+    """The tokenizer of ``folder`` as AutoTokenizer loads it."""
+    from transformers import AutoTokenizer
+
+    quiet()
+    return AutoTokenizer.from_pretrained(folder)
+
+
+def check_head(model: Mapping[str, Any], folder: Path) -> None:
+    """Raise InputError for a classifier whose head is not one of transformers' own."""
+    if model["task"] != CHAT and not model["stock_class"]:
+        head = {name: model["options"].get(name) for name in ("pooling", "activation")}
+        raise InputError(
+            "this classifier has a head that no class of transformers computes",
+            where=str(folder),
+            given=f"{model['architecture']} with {', '.join(f'task.{k}={v}' for k, v in head.items())}",
+            allowed="the stock head of a known architecture: task.pooling=auto task.activation=auto",
+            hint=f"use it through this package (tunewright serve {folder}), or train it again with the stock head",
+        )
+
+
+def copy_files(source: Path, draft: Draft, *, but: tuple[str, ...] = ()) -> None:
+    """Every file of a folder but its manifest, its own card, and those that begin with ``but``."""
+    for path in sorted(source.iterdir()):
+        if path.is_file() and not path.name.startswith((".", MANIFEST, "README", *but)):
+            shutil.copyfile(path, draft.path(path.name))

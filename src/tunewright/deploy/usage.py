@@ -1,0 +1,72 @@
+"""The lines of Python that use an exported model: they run as they stand, in the exported folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_TEXTS = ["a gripping film", "浪费时间"]
+_ADAPTED = """base = {kind}.from_pretrained({base!r}{options})  # the folder of the base
+model = PeftModel.from_pretrained(base, folder).eval()
+"""
+_WHOLE = "model = {kind}.from_pretrained(folder).eval()\n"
+
+_CHAT = """
+messages = [{"role": "user", "content": "Hello!"}]
+inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+answer = model.generate(**inputs, max_new_tokens=200, do_sample=False)
+print(tokenizer.decode(answer[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
+"""
+
+
+def code(model: Mapping[str, Any], form: str) -> str:
+    """The program for a model with this ``tunewright.json``, exported as ``form``."""
+    is_chat = model["task"] == "chat"
+    kind = "AutoModelForCausalLM" if is_chat else "AutoModelForSequenceClassification"
+    imports = f"from transformers import {kind}, AutoTokenizer\n"
+    options = "" if is_chat else f", num_labels={num_outputs(model)}"
+    if form == "adapter":
+        imports = "from peft import PeftModel\n" + imports
+        load = _ADAPTED.format(kind=kind, base=str(model.get("base", "")), options=options)
+    else:
+        load = _WHOLE.format(kind=kind)
+    opened = f'folder = "."  # where this file lies\ntokenizer = AutoTokenizer.from_pretrained(folder)\n{load}'
+    if is_chat:
+        return f"{imports}\n{opened}{_CHAT}"
+    return f"import torch\n{imports}\n{opened}{_classify(model)}"
+
+
+def num_outputs(model: Mapping[str, Any]) -> int:
+    """The width of a classifier's head: one for two labels told apart by a sigmoid."""
+    return 1 if _is_single(model) else len(model["labels"])
+
+
+def _is_single(model: Mapping[str, Any]) -> bool:
+    return model["options"].get("output") == "sigmoid" and not model["multi_label"] and len(model["labels"]) == 2
+
+
+def _classify(model: Mapping[str, Any]) -> str:
+    labels, thresholds = list(model["labels"]), model.get("thresholds") or {}
+    lines = [
+        "",
+        f"labels = {labels!r}",
+        f"texts = {_TEXTS!r}",
+        f'inputs = tokenizer(texts, padding=True, truncation=True, max_length={model["max_length"]}, return_tensors="pt")',
+        "with torch.inference_mode():",
+        "    logits = model(**inputs).logits",
+    ]
+    if model["multi_label"]:
+        limits = [thresholds.get(label, 0.5) for label in labels]
+        lines += [
+            f"chosen = logits.sigmoid() >= torch.tensor({limits!r})",
+            "print([[label for label, is_chosen in zip(labels, row) if is_chosen] for row in chosen])",
+        ]
+    else:
+        probability = "logits.sigmoid()[:, 0]" if _is_single(model) else "logits.softmax(-1)[:, 1]"
+        if thresholds or _is_single(model):
+            limit = next((value for label, value in thresholds.items() if label == labels[1]), 0.5)
+            lines.append(f"chosen = ({probability} >= {limit!r}).long()")
+        else:
+            lines.append("chosen = logits.argmax(-1)")
+        lines.append("print([labels[index] for index in chosen])")
+    return "\n".join(lines) + "\n"

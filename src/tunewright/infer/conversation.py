@@ -1,0 +1,97 @@
+"""Talk to a model: messages in, text out, as a whole or piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tunewright.infer.rendering import Message
+from tunewright.infer.template import ChatTemplate
+from tunewright.seams import Engine
+from tunewright.types import Sampling, Tell, Text, tell_nobody
+
+
+class Conversation:
+    """An engine with the template and the tokenizer of its model."""
+
+    def __init__(self, engine: Engine, template: ChatTemplate, tokenizer: Any) -> None:
+        self.engine = engine
+        self.template = template
+        self.tokenizer = tokenizer
+
+    def answer(
+        self,
+        dialogues: Sequence[Sequence[Message]],
+        sampling: Sampling,
+        tell: Tell = tell_nobody,
+        label: str = "generating answers",
+    ) -> Text:
+        """The next message of an assistant in each dialogue.
+
+        Raises InputError where a dialogue does not fit the template or the model's length.
+        """
+        prompts = [self.template.prompt(messages) for messages in dialogues]
+        answers = self.engine.generate(prompts, sampling, tell, label)
+        return Text(
+            tuple(self._decode(answer.ids) for answer in answers),
+            np.array([len(answer.ids) for answer in answers], dtype=np.int64),
+            np.array([answer.finish == "stop" for answer in answers], dtype=np.bool_),
+        )
+
+    def stream(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[str]:
+        """The same for one dialogue, in pieces of whole characters; closing the iterator cancels the answer."""
+        return self.pieces(self.engine.stream(self.template.prompt(messages), sampling))
+
+    def pieces(self, tokens: Iterator[int]) -> Iterator[str]:
+        """Text as its tokens come. Together the pieces are what the tokens say at once.
+
+        A window of the last tokens is decoded with and without the new one; what ends in the middle of a character waits.
+        """
+        ids: list[int] = []
+        start = shown = 0
+        try:
+            for token in tokens:
+                ids.append(token)
+                before, after = self._decode(ids[start:shown]), self._decode(ids[start:])
+                if len(after) > len(before) and not after.endswith("\N{REPLACEMENT CHARACTER}"):
+                    yield after[len(before) :]
+                    start, shown = shown, len(ids)
+            rest = self._decode(ids[start:])[len(self._decode(ids[start:shown])) :]
+            if rest:
+                yield rest
+        finally:
+            if close := getattr(tokens, "close", None):
+                close()
+
+    def close(self) -> None:
+        """Cancel what is under way and let go of the model."""
+        self.engine.close()
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text
+
+
+def open_conversation(
+    folder: Path, *, capacity: int = 16, dtype: str = "fp32", device: str = "cpu", num_threads: int | None = None
+) -> Conversation:
+    """A conversation with the model in a transformers folder.
+
+    ``num_threads`` is how many cores one operation may use, in the whole process. Raises InputError if the folder is not a
+    model that generates text.
+    """
+    import torch
+
+    from tunewright.infer.engine.local import Local
+    from tunewright.infer.load import load_language_model, load_tokenizer
+
+    if num_threads is not None:
+        torch.set_num_threads(num_threads)
+    tokenizer = load_tokenizer(folder)
+    template = ChatTemplate.of(folder, tokenizer)
+    model = load_language_model(folder).to(device)
+    engine = Local(model, template.stop_ids, Local.Config(capacity=capacity), dtype=dtype)
+    return Conversation(engine, template, tokenizer)

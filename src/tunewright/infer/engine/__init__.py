@@ -1,0 +1,1 @@
+"""Engines that generate text, each in a file of its own."""

@@ -1,0 +1,21 @@
+"""Where a tuned model meets its judges: what evaluate asks for, answered by the task, the data and the models.
+
+Everything here is composition: evaluate is handed callables and records, and never learns what a task or a model is. Which
+judge it is follows from the kind of Answer that the task's gold is.
+"""
+
+from __future__ import annotations
+
+from tunewright.judging.case import Case
+from tunewright.types import Report, Text
+
+
+def judge(case: Case) -> Report:
+    """The Report on the tuned model of ``case``."""
+    if isinstance(case.task.gold(case.dataset.table("test")), Text):
+        from tunewright.judging.text import judge_text
+
+        return judge_text(case)
+    from tunewright.judging.labels import judge_labels
+
+    return judge_labels(case)
