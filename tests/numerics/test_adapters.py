@@ -250,7 +250,7 @@ class One(torch.nn.Module):
 def test_the_layer_is_the_papers_formula(kind: str, options: dict[str, Any]) -> None:
     from transformers.pytorch_utils import Conv1D
 
-    layer: Any = torch.nn.Linear(5, 7) if kind == "linear" else Conv1D(7, 5)
+    layer: Any = torch.nn.Linear(5, 7) if kind == "linear" else Conv1D(7, 5)  # type: ignore[no-untyped-call]
     torch.nn.init.normal_(layer.bias)
     weight = (layer.weight if kind == "linear" else layer.weight.T).detach().double().clone()
     module = One(layer)

@@ -120,7 +120,7 @@ def _typed(place: _Place, rule: Mapping[str, Any]) -> str:
         return _typed(_Place((*names, name), None, name, ()), inner)
     default = rule.get("default")
     is_shown = default not in (None, "") and not isinstance(default, dict | list)
-    value = shlex.quote(in_flow(default if is_shown else example(rule)))
+    value = shlex.quote(in_flow(default if is_shown else example(dict(rule))))
     return f"{dotted(names)}={value}{' (the default)' if is_shown else ''}"
 
 

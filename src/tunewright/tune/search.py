@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from tunewright import extensions
 from tunewright.errors import GateError
@@ -118,9 +118,8 @@ def _measured(trial: Trial, trials: Trials, pruner: Pruner.Config, measure: Meas
         if not is_pruned and (value is None or not math.isfinite(value)):
             raise TrialFailed("the metric has no value on the validation rows")
     except TrialFailed as failure:
-        seconds = time.monotonic() - began
-        return replace(trial, state="failed", validations=seen, seconds=seconds, reason=str(failure))
-    done = replace(trial, validations=seen, seconds=time.monotonic() - began)
-    if is_pruned:
-        return replace(done, state="pruned", value=seen[max(seen)])
-    return replace(done, state="complete", value=value)
+        lost = replace(trial, state="failed", validations=seen, reason=str(failure))
+        return replace(lost, seconds=time.monotonic() - began)
+    last = seen[max(seen)] if is_pruned else value
+    state: Literal["pruned", "complete"] = "pruned" if is_pruned else "complete"
+    return replace(trial, state=state, value=last, validations=seen, seconds=time.monotonic() - began)

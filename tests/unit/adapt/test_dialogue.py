@@ -57,22 +57,20 @@ def test_each_form_is_recognised(row: dict[str, Any], columns: dict[str, str]) -
     assert {field.name for field in task.fields if field.required} <= set(columns)
 
 
-def test_texts_with_labels_are_no_dialogues() -> None:
-    rows: list[dict[str, Any]] = [
-        {"text": f"a film {number}", "label": ("good", "bad")[number % 2]} for number in range(60)
-    ]
-    assert recognise_dialogues(profiles(rows)) is None
-    rows = [{"prompt": f"a film {number}", "answer": ("good", "bad")[number % 2]} for number in range(60)]
+@pytest.mark.parametrize("names", [("text", "label"), ("prompt", "answer")])
+def test_texts_with_labels_are_no_dialogues(names: tuple[str, str]) -> None:
+    rows = [{names[0]: f"a film {number}", names[1]: ("good", "bad")[number % 2]} for number in range(60)]
     assert recognise_dialogues(profiles(rows)) is None
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_each_form_is_read_into_the_same(form: str) -> None:
-    given: dict[str, Any] = {
+    forms: dict[str, Any] = {
         "messages": {"messages": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello."}]},
         "instruction": {"instruction": "Hi", "input": "", "output": "Hello."},
         "prompt": {"prompt": "Hi", "completion": "Hello."},
-    }[form]
+    }
+    given = forms[form]
     wanted = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]
     assert read_dialogue(form, given, "") == wanted
     opened = [{"role": "system", "content": "Be kind."}, *wanted]

@@ -101,7 +101,7 @@ def test_blocks_of_one_value(value: float) -> None:
 def test_it_multiplies_and_differentiates_as_the_plain_layer_it_unpacks_to(kind: str, double: bool) -> None:
     from transformers.pytorch_utils import Conv1D
 
-    original: Any = torch.nn.Linear(96, 40) if kind == "linear" else Conv1D(40, 96)
+    original: Any = torch.nn.Linear(96, 40) if kind == "linear" else Conv1D(40, 96)  # type: ignore[no-untyped-call]
     torch.nn.init.normal_(original.bias)
     layer = FourBit(original, double_quantisation=double)
     x = torch.randn(3, 5, 96, requires_grad=True)

@@ -56,7 +56,18 @@ def test_a_damaged_model_is_not_served(classifier_folder: Path, tmp_path: Path) 
 
 
 def test_the_command_serves_until_it_is_interrupted(classifier_folder: Path, start_process: StartProcess) -> None:
-    command = [sys.executable, "-W", "error", "-m", "tunewright", "serve", classifier_folder, "--port", "0", "--json"]
+    command: list[str | Path] = [
+        sys.executable,
+        "-W",
+        "error",
+        "-m",
+        "tunewright",
+        "serve",
+        classifier_folder,
+        "--port",
+        "0",
+        "--json",
+    ]
     process = start_process(*command, environment={"TUNEWRIGHT_SERVER_KEY": "a-long-enough-key"})
     assert process.stdout is not None
     said = json.loads(process.stdout.readline())

@@ -16,7 +16,7 @@ from tunewright.tune.config import Pruner, Tune
 from tunewright.tune.library import Pruning, load_optuna
 from tunewright.tune.search import Evaluated, TrialFailed, make_pruner, search
 from tunewright.tune.study import open_study
-from tunewright.types import Range, Space, Trial, Trials, Value
+from tunewright.types import Range, Space, Trial, Trials
 
 SPACE: Space = {
     "train.lr": Range(low=1e-5, high=1e-2, log=True),
@@ -51,7 +51,7 @@ def table(trials: Trials) -> list[tuple[object, ...]]:
 
 def test_what_was_written_is_read_back_to_the_bit(tmp_path: Path) -> None:
     path = tmp_path / "搜索 {1}?%20#x.db"
-    parameters: dict[str, Value] = {"train.lr": 0.1 + 0.2 - 0.29999, "layers": 3, "名": "乙"}
+    parameters: dict[str, Any] = {"train.lr": 0.1 + 0.2 - 0.29999, "layers": 3, "名": "乙"}
     ended = Trial(
         number=0, parameters=parameters, state="complete", value=1 / 3, validations={1: 1e-17, 2: 1 / 3}, seconds=1.5
     )
@@ -133,11 +133,9 @@ def test_pruning_decides_as_one_uninterrupted_study_does(name: str, higher_is_be
     draw = random.Random(3)
     options = Pruner.Config.model_validate({"name": name, "startup": 2})
     load_optuna()
-    maximize, minimize = optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE
+    direction: Any = "maximize" if higher_is_better else "minimize"
     study = optuna.create_study(
-        direction=maximize if higher_is_better else minimize,
-        pruner=make_pruner(options),
-        sampler=optuna.samplers.RandomSampler(0),
+        direction=direction, pruner=make_pruner(options), sampler=optuna.samplers.RandomSampler(0)
     )
     ended: list[Trial] = []
     decided = []

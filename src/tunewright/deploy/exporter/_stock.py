@@ -33,7 +33,8 @@ class StockReader:
             ids: list[int] = self._tokenizer(row, truncation=True, max_length=self._max_length)["input_ids"]
             return ids
         text = self._tokenizer.apply_chat_template(row, tokenize=False)
-        return self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        encoded: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        return encoded
 
     def logits(self, ids: Sequence[int]) -> Floats:
         """Logits[P, C] of one row."""
