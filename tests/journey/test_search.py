@@ -54,14 +54,8 @@ def test_a_search_in_chinese_writes_the_winning_recipe(tmp_path: Path, tiny_bert
 def test_the_data_are_prepared_once_and_shared_without_a_copy(
     tmp_path: Path, tiny_bert_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-<<<<<<< HEAD
-=======
-    import tunewright.pipeline
->>>>>>> main
     from tunewright.adapt import encode as encoding
     from tunewright.data import prepare as preparing
-
-    pipeline: Any = tunewright.pipeline
 
     counted = {"prepare": 0, "encode": 0}
 
