@@ -25,7 +25,7 @@ from tunewright.data.prepare import dataset_key
 from tunewright.errors import GateError, InputError, Interrupted, Problem, RecipeError
 from tunewright.judging import followed
 from tunewright.pipeline import Road, Watcher
-from tunewright.recipe import Request, leaves, read_request, run_name
+from tunewright.recipe import Request, as_command, leaves, read_request, run_name
 from tunewright.report.render import render
 from tunewright.store.digest import digest_json
 from tunewright.store.run import CHECKPOINTS, RESULT, RunFolder
@@ -76,10 +76,10 @@ def tune(
     identity = _identity(road, request)
     named = f"{run_name(request)[:31]}-tune-{identity[:8]}"
     folder = Path(out) if out is not None else Path(runs) / named
-    command = list(command) or ["tunewright", "tune", request.given_as]
-    with begun(folder, identity, command, STUDY) as opened:
-        ready = _prepare(asked, road, opened, Path(runs))
-        return _search(ready, list(command))
+    words = list(command) or ["tunewright", "tune", *as_command(request, out)[2:]]
+    with begun(folder, identity, words, STUDY) as opened:
+        ready = _prepare(asked, road, opened, Path(runs), words)
+        return _search(ready)
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,7 @@ class Ready:
     asked: Asked
     road: Road
     folder: RunFolder
+    command: list[str]
     space: Space
     metric: str
     higher_is_better: bool
@@ -127,7 +128,7 @@ def _identity(road: Road, request: Request) -> str:
     return digest_json(["tune", asked, tuned])
 
 
-def _prepare(asked: Asked, road: Road, folder: RunFolder, runs: Path) -> Ready:
+def _prepare(asked: Asked, road: Road, folder: RunFolder, runs: Path, command: list[str]) -> Ready:
     """Prepare and encode the data once, and decide what is the same for all trials."""
     shared: dict[str, Value] = {}
     recipe = road.recipe
@@ -137,7 +138,7 @@ def _prepare(asked: Asked, road: Road, folder: RunFolder, runs: Path) -> Ready:
         shared["base"] = f"run:{find_run(runs, recipe.base.removeprefix('run:')).absolute()}"
     asked = replace(asked, overrides=asked.having(shared))
     road.request = read_request(asked.what, asked.overrides, asked.options)
-    with road.open(folder.folder / TRIALS / PREPARED, runs, folder.command):
+    with road.open(folder.folder / TRIALS / PREPARED, runs, command):
         dataset = road.prepare()
         base = road.select(dataset)
         encoded = road.encode(dataset, base)
@@ -151,6 +152,7 @@ def _prepare(asked: Asked, road: Road, folder: RunFolder, runs: Path) -> Ready:
         asked=replace(asked, overrides=asked.having(machine)),
         road=road,
         folder=folder,
+        command=command,
         space=space,
         metric=str(declared.value),
         higher_is_better=higher_is_better,
@@ -172,7 +174,7 @@ def _space(asked: Asked, road: Road, plan: Plan) -> Space:
     return proposed
 
 
-def _search(ready: Ready, command: list[str]) -> dict[str, Any]:
+def _search(ready: Ready) -> dict[str, Any]:
     folder, config, watcher = ready.folder, ready.road.recipe.tune, ready.road.watcher
     began = time.monotonic()
     with open_study(folder.document(STUDY), ready.space, higher_is_better=ready.higher_is_better) as study:
@@ -180,7 +182,7 @@ def _search(ready: Ready, command: list[str]) -> dict[str, Any]:
             config, ready.space, partial(_measure, ready), study, ended=partial(_ended, ready), tell=watcher.tell
         )
         ready.road.timings["search"] = time.monotonic() - began
-        return _finish(ready, study, trials, command)
+        return _finish(ready, study, trials)
 
 
 def _measure(ready: Ready, trial: Trial, evaluated: Evaluated) -> float | None:
@@ -209,7 +211,7 @@ def _measure(ready: Ready, trial: Trial, evaluated: Evaluated) -> float | None:
             overrides=overrides,
             until="train",
             watcher=looking_on,
-            command=ready.folder.command,
+            command=ready.command,
             **ready.asked.options,
         )
     except Interrupted:
@@ -240,7 +242,7 @@ def _ended(ready: Ready, trials: Trials) -> None:
         raise Interrupted(
             "stopped on request; every ended trial is kept",
             where=str(ready.folder.folder),
-            hint="the same command goes on from here",
+            hint=shlex.join(ready.command),
         )
 
 
@@ -252,7 +254,7 @@ def _folder(ready: Ready, trial: Trial) -> Path:
     return ready.folder.folder / TRIALS / f"{trial.number:03d}"
 
 
-def _finish(ready: Ready, study: Study, trials: Trials, command: list[str]) -> dict[str, Any]:
+def _finish(ready: Ready, study: Study, trials: Trials) -> dict[str, Any]:
     """Write the winning recipe, ``result.json`` and the report; return what the JSON says."""
     folder, road, recipe = ready.folder, ready.road, ready.road.recipe
     searched: dict[str, Any] = {
@@ -283,7 +285,7 @@ def _finish(ready: Ready, study: Study, trials: Trials, command: list[str]) -> d
         "run": str(folder.folder),
         "report": str(folder.document("report.html")),
         "created": folder.created,
-        "command": shlex.join(command),
+        "command": shlex.join(ready.command),
         "task": recipe.task.name,
         "method": recipe.method.name,
         "search": searched,

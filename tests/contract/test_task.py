@@ -17,10 +17,24 @@ import torch
 from tunewright import extensions
 from tunewright.adapt.task.classify import Classify
 from tunewright.config.base import config_of
+from tunewright.config.load import load
 from tunewright.infer.predict import predict_logits
+from tunewright.recipe import Recipe
 from tunewright.train.batches import Examples
 from tunewright.train.train import make_loss
-from tunewright.types import Base, ColumnProfile, Dataset, Facts, Label, Labels, Ledger, Likelihood, Text
+from tunewright.types import (
+    Base,
+    Choice,
+    ColumnProfile,
+    Dataset,
+    Facts,
+    Label,
+    Labels,
+    Ledger,
+    Likelihood,
+    Plan,
+    Text,
+)
 
 FAMILY = "adapt.task"
 TEXTS = ["a good film", "这部电影很好看", "bad", "not wonderful at all", "a boring movie", "很好"]
@@ -290,3 +304,13 @@ def test_its_metrics_and_baselines_exist_and_fit_its_answers(task: Any, dataset:
     if answers is None:
         assert set(bound.baselines) <= set(extensions.names("evaluate.baseline"))
         assert "majority" in bound.baselines
+
+
+def test_what_it_would_search_is_there_to_be_set(task: Any) -> None:
+    plan = Plan((Choice("train.lr", 1e-4, ""), Choice("train.epochs", 3, "")))
+    space = task.search_space(plan)
+    assert "train.lr" in space
+    name = "classify" if isinstance(task, Classify) else type(task).__name__.lower()
+    for path, one in space.items():
+        for value in one if isinstance(one, tuple) else (one.low, one.high):
+            load(Recipe, values={"data": "rows.csv", "task": name}, overrides=[f"{path}={json.dumps(value)}"])

@@ -54,23 +54,20 @@ def test_a_search_in_chinese_writes_the_winning_recipe(tmp_path: Path, tiny_bert
 def test_the_data_are_prepared_once_and_shared_without_a_copy(
     tmp_path: Path, tiny_bert_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import tunewright.pipeline
     from tunewright.adapt import encode as encoding
-
-    pipeline: Any = tunewright.pipeline
+    from tunewright.data import prepare as preparing
 
     counted = {"prepare": 0, "encode": 0}
-    plain = {"prepare": pipeline.prepare, "encode": encoding.encode}
 
-    def counting(name: str) -> Any:
+    def counting(name: str, plain: Any) -> Any:
         def call(*args: Any, **options: Any) -> Any:
             counted[name] += 1
-            return plain[name](*args, **options)
+            return plain(*args, **options)
 
         return call
 
-    monkeypatch.setattr(pipeline, "prepare", counting("prepare"))
-    monkeypatch.setattr(encoding, "encode", counting("encode"))
+    monkeypatch.setattr("tunewright.pipeline.prepare", counting("prepare", preparing.prepare))
+    monkeypatch.setattr(encoding, "encode", counting("encode", encoding.encode))
     rows = [{"text": text, "label": label} for text, label in sentences(80)]
     space = {"train.lr": [1e-3, 3e-3], "task.dropout": [0.0, 0.2]}
     tuned = {"trials": 3, "space": space, "strategy": "grid", "pruner": "none"}
@@ -104,7 +101,8 @@ def test_a_stopped_search_goes_on_and_more_trials_can_be_asked_for(tmp_path: Pat
             tunewright.tune(data, out=tmp_path / "stopped", tune={**tuned, "trials": 2}, watcher=watcher, **options)
             break
         except Interrupted as stopped:
-            assert "the same command goes on" in stopped.hint
+            assert stopped.hint.startswith("tunewright tune ")
+            assert "--out" in stopped.hint
             stops += 1
     assert stops >= 2
     again = tunewright.tune(data, out=tmp_path / "stopped", tune={**tuned, "trials": 4}, **options)

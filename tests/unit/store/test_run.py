@@ -40,6 +40,20 @@ def test_a_new_run_says_what_it_is(tmp_path: Path) -> None:
     assert RunFolder.open(run.folder) == opened(run.folder) == run
 
 
+def test_stages_are_dropped_for_good_and_links_to_them_stay(tmp_path: Path) -> None:
+    fills: list[str] = []
+    first, second = opened(tmp_path / "first"), opened(tmp_path / "second", "id-2")
+    first.commit_stage("model", "key", counted(fills))
+    second.commit_stage("model", "key", counted(fills))
+    first.drop("model", "checkpoints", "model")
+    assert fills == ["x"]
+    assert sorted(path.name for path in first.folder.iterdir()) == ["run.json"]
+    kept = second.open_stage("model", "key")
+    assert kept is not None
+    with pytest.raises(ValueError, match=r"\.\."):
+        first.drop("../second")
+
+
 def test_another_identity_is_refused(tmp_path: Path) -> None:
     run = opened(tmp_path / "run")
     with pytest.raises(InputError, match="another run") as caught:

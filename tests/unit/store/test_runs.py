@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tunewright.errors import InputError, MachineError
+from tunewright.errors import GateError, InputError, MachineError
 from tunewright.store.artifact import Draft
 from tunewright.store.run import RunFolder
-from tunewright.store.runs import compare_runs, find_run, list_runs, remove_run, show_run
+from tunewright.store.runs import begun, compare_runs, find_run, list_runs, remove_run, show_run
 
 
 def fill(draft: Draft) -> None:
@@ -198,3 +198,16 @@ def test_a_killed_removal_is_finished_by_the_next(tmp_path: Path) -> None:
     (tmp_path / ".tmp-0123456789abcdef" / "rest").write_bytes(b"1")
     remove_run(tmp_path, "a")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("error", "is_left"), [(InputError, False), (GateError, False), (MachineError, True)])
+def test_a_mistake_takes_back_a_new_run_and_nothing_else(error: type[Exception], is_left: bool, tmp_path: Path) -> None:
+    folder = tmp_path / "新" / "run"
+    with pytest.raises(error), begun(folder, "id", ["run"], "study.db"):
+        raise error("wrong")
+    assert folder.exists() == (tmp_path / "新").exists() == is_left
+    with begun(folder, "id", ["run"], "study.db") as opened:
+        opened.write_document("study.db", b"")
+    with pytest.raises(error), begun(folder, "id", ["run"], "study.db"):
+        raise error("wrong")
+    assert (folder / "study.db").exists()

@@ -13,6 +13,7 @@ from tunewright.train.consumers import (
     EvaluateEvery,
     Evaluation,
     Events,
+    Measured,
     Progress,
     StopEarly,
     StopWhenAsked,
@@ -152,3 +153,11 @@ def test_progress_tells_step_loss_and_the_last_score() -> None:
 @pytest.mark.parametrize(("value", "expected"), [(None, None), (0.5, 0.5), (math.nan, None), (-math.inf, None)])
 def test_finite(value: float | None, expected: float | None) -> None:
     assert finite(value) == expected
+
+
+def test_evaluations_are_passed_on_by_their_number_also_when_one_is_repeated() -> None:
+    told: list[tuple[int, float]] = []
+    measured = Measured(lambda number, value: told.append((number, value)), every=4)
+    for step in (4, 8, 8, 10):  # killed after the second; the last one ends the training
+        assert not list(measured.evaluated(at(step, step / 10)))
+    assert told == [(1, 0.4), (2, 0.8), (2, 0.8), (3, 1.0)]

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from tunewright.adapt.dialogue import FORMS, learnt_turns, read_dialogue, recognise_dialogues
+from tunewright.adapt.ranges import training_ranges
 from tunewright.config.base import ComponentConfig, Option
 from tunewright.seams import RowEncoder
 from tunewright.types import (
@@ -31,8 +32,10 @@ from tunewright.types import (
     Floats,
     Likelihood,
     Objective,
+    Plan,
     Recognition,
     Row,
+    Space,
     Text,
 )
 
@@ -171,6 +174,10 @@ class Chat:
     def baselines(self) -> Sequence[str]:
         """What the tuned model is compared with."""
         return ("untouched_base", "few_shot", "ngram")
+
+    def search_space(self, plan: Plan) -> Space:
+        """Rate, passes, batch and weight decay."""
+        return training_ranges(plan)
 
 
 def parse(text: object) -> list[Message]:

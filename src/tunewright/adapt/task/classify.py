@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from tunewright.adapt.ranges import training_ranges
 from tunewright.adapt.recognise import looks_multilabel, recognise_classification
 from tunewright.config.base import ComponentConfig, Option
 from tunewright.errors import InputError
@@ -287,15 +288,8 @@ class Classify:
         return ("majority", "tfidf_lr", "nb_svm", "untouched_base")
 
     def search_space(self, plan: Plan) -> Space:
-        """Rate and length around the plan's, the size of a batch, weight decay, and the dropout of the head."""
-        lr, epochs = float(plan["train.lr"]), int(plan["train.epochs"])
-        return {
-            "train.lr": Range(low=lr / 10, high=lr * 10, log=True),
-            "train.epochs": Range(low=max(1, epochs // 2), high=2 * epochs, whole=True),
-            "train.batch_size": (8, 16, 32, 64),
-            "train.optimizer.weight_decay": Range(low=1e-4, high=0.3, log=True),
-            "task.dropout": Range(low=0.0, high=0.5),
-        }
+        """Rate, passes, batch and weight decay, and the dropout of the head."""
+        return {**training_ranges(plan), "task.dropout": Range(low=0.0, high=0.5)}
 
     # -- inner
 
