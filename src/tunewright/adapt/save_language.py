@@ -14,6 +14,7 @@ import torch
 
 from tunewright.adapt.language import LanguageModel
 from tunewright.adapt.save import CARD, WEIGHTS, kept_config, save_tokenizer
+from tunewright.infer.golden import GOLDEN, golden_ids
 from tunewright.infer.load import load_tokenizer
 from tunewright.infer.template import ChatTemplate
 from tunewright.store.artifact import Draft
@@ -42,6 +43,7 @@ def save_language_model(draft: Draft, module: torch.nn.Module, base: Base, card:
             "base": base.name,
             "licence": base.licence,
             "stock_class": settings.get("architectures", [""])[0],
+            GOLDEN: golden_ids(tokenizer, template),
             **card,
         },
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,10 +19,14 @@ DEFAULTS = Limits.Config()
 
 
 def serve(
-    what: Annotated[str, Parameter(help="A run's folder or id, a model's folder, or a name from `assets list`.")],
+    what: Annotated[
+        str,
+        Parameter(help="A run's folder or id, a model's folder, a name from `assets list`, or registry:NAME."),
+    ],
     *,
     host: Annotated[str, Parameter(help="The address to listen on; any but loopback needs a key.")] = "127.0.0.1",
     port: Annotated[int, Parameter(help="The port; 0 takes a free one.")] = 8000,
+    registry: Annotated[Path, Parameter(help="The registry's folder, for registry:NAME.")] = Path("registry"),
     key_file: Annotated[Path | None, Parameter(help="A file with the key; else TUNEWRIGHT_SERVER_KEY.")] = None,
     accept_terms: Annotated[bool, Parameter(negative="", help="Accept the terms of a base that has any.")] = False,
     limits: Annotated[Limits.Config, Parameter(name="*")] = DEFAULTS,
@@ -36,12 +40,16 @@ def serve(
     check_address(host, key)
     require_extra()
     screen.note("loading libraries (about ten seconds) ...")
-    from tunewright.server.opening import open_model
+    from tunewright.server.following import opened
     from tunewright.server.served import Served
 
-    with screen.running() as watcher:
-        model = open_model(what, accept_terms=accept_terms, tell=watcher.tell)
-    with _until_asked() as asked, listening(Served(model), limits, host=host, port=port, key=key) as address:
+    with ExitStack() as stack:
+        with screen.running() as watcher:
+            model, follow = opened(what, registry, accept_terms=accept_terms, tell=watcher.tell)
+        served = Served(model)
+        stack.enter_context(follow(served))
+        asked = stack.enter_context(_until_asked())
+        address = stack.enter_context(listening(served, limits, host=host, port=port, key=key))
         if json:
             print_json({"address": address, "model": model.name, "needs_key": key is not None, "golden": model.checked})
         else:

@@ -14,6 +14,9 @@ from tunewright.errors import InputError
 from tunewright.infer.rendering import Message, Renderer
 from tunewright.infer.turns import Span, find_turns, marked
 
+DATE_OF_TRAINING = datetime(2025, 1, 1)
+"""What a template that prints the date is told while a model is tuned and judged."""
+
 
 @dataclass(frozen=True, slots=True)
 class TokenizedChat:
@@ -48,6 +51,11 @@ class ChatTemplate:
         self._end_ids = tuple(end_ids)
         self._renderer = Renderer(source, variables, clock)
         self._tools_renderer = Renderer(tools_source, variables, clock) if tools_source else self._renderer
+
+    @classmethod
+    def for_training(cls, folder: Path, tokenizer: Any) -> ChatTemplate:
+        """The same with one date for ever, where a template prints it: rows must not change from day to day."""
+        return cls.of(folder, tokenizer, clock=lambda: DATE_OF_TRAINING)
 
     @classmethod
     def of(cls, folder: Path, tokenizer: Any, *, clock: Callable[[], datetime] = datetime.now) -> ChatTemplate:

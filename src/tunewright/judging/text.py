@@ -48,7 +48,7 @@ class Speaker:
     @cached_property
     def template(self) -> ChatTemplate:
         """The template of the model."""
-        return ChatTemplate.of(self.folder, self.tokenizer)
+        return ChatTemplate.for_training(self.folder, self.tokenizer)
 
     @cached_property
     def model(self) -> torch.nn.Module:
@@ -92,23 +92,19 @@ class Speaker:
         return found
 
     def _example(self, messages: Sequence[Message]) -> Example:
-        """The dialogue after the shots; only its own answers count, and none that the length limit cuts off."""
+        """The dialogue after the shots; only its own answers count."""
         shown = self._shown(messages)
         chat = self.template.encode(shown, self.tokenizer)
         learnt = self.case.task.learnt(messages)
         first = len(shown) - len(messages)
-        limit = min(self.case.base.max_positions, self.case.encoded.max_length + self.shot_tokens)
+        limit = (
+            self.case.base.max_positions
+        )  # what training cut off is judged as well: every system reads the same text
         weights = [
             float(is_supervised and turn - first in learnt and at > 0)
             for at, (is_supervised, turn) in enumerate(zip(chat.supervised, chat.turn, strict=True))
         ]
         return Example(chat.ids[:limit], weights[:limit])
-
-    @cached_property
-    def shot_tokens(self) -> int:
-        """How much longer the shots make each dialogue."""
-        joined = [message for shot in self.shots for message in shot]
-        return len(self.template.encode(joined, self.tokenizer).ids) if joined else 0
 
     def _shown(self, messages: Sequence[Message]) -> list[Message]:
         """The shots between the system message, if there is one, and the rest."""

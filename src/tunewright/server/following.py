@@ -5,12 +5,17 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 
 from tunewright.errors import TunewrightError
+from tunewright.server.opening import open_folder, open_model
 from tunewright.server.served import Model, Served
+from tunewright.store.follow import Follower
+from tunewright.types import Tell
 
 SECONDS_BETWEEN = 1.0
+REGISTRY = "registry:"
 
 logger = logging.getLogger(__name__)
 
@@ -48,3 +53,27 @@ def following(
     finally:
         ended.set()
         thread.join()
+
+
+def opened(
+    what: str, registry: Path, *, accept_terms: bool, tell: Tell
+) -> tuple[Model, Callable[[Served], AbstractContextManager[None]]]:
+    """The model to serve, and how it is followed while it is: ``registry:NAME`` changes over, anything else stays.
+
+    Raises what ``open_model`` raises, and InputError for a registry or a name that is not there.
+    """
+    if not what.startswith(REGISTRY):
+        return open_model(what, accept_terms=accept_terms, tell=tell), lambda served: nullcontext()
+    name = what.removeprefix(REGISTRY)
+    follower = Follower(registry, name)
+    live = follower()
+
+    @contextmanager
+    def follow(served: Served) -> Iterator[None]:
+        try:
+            with following(served, follower, lambda: open_folder(follower().folder, name), known=live):
+                yield
+        finally:
+            follower.close()
+
+    return open_folder(live.folder, name, tell), follow

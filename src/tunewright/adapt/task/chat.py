@@ -127,7 +127,7 @@ class Chat:
 
         require_writer(base)
         tokenizer = load_tokenizer(base.folder)
-        template = ChatTemplate.of(base.folder, tokenizer)
+        template = ChatTemplate.for_training(base.folder, tokenizer)
         return DialogueEncoder(self.dialogues, template, tokenizer, self.learnt)
 
     def attach(self, base: Base, seed: int) -> torch.nn.Module:
