@@ -63,7 +63,7 @@ def opened(
     Raises what ``open_model`` raises, and InputError for a registry or a name that is not there.
     """
     if not what.startswith(REGISTRY):
-        return open_model(what, accept_terms=accept_terms, tell=tell), lambda served: nullcontext()
+        return open_model(what, accept_terms=accept_terms, tell=tell), lambda _: nullcontext()
     name = what.removeprefix(REGISTRY)
     follower = Follower(registry, name)
     live = follower()
