@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tunewright import extensions
+from tunewright.infer.likelihood import Predictions
 
 NAMES = extensions.names("train.objective")
 
@@ -26,48 +27,61 @@ CASES = [(name, width) for name in NAMES for width in {"binary_cross_entropy": (
 """Each objective with the targets to a row that it reads: one (an index as well as a yes or no), or one an output."""
 
 
+TOKENS = "token_cross_entropy"
+"""The one that reads states before a head, with a weight to each token, and not logits."""
+
+
+class Case:
+    """An objective with its own defaults, what it reads of six rows (a tensor that takes gradients), and their targets."""
+
+    def __init__(self, name: str, width: int) -> None:
+        self.objective: Any = AbsoluteError() if name == "a fake" else extensions.load("train.objective", name)()
+        self.is_of_tokens = name == TOKENS
+        self.given = torch.randn(6, {"cross_entropy": 3, TOKENS: 4}.get(name, width), requires_grad=True)
+        self.target = torch.rand(6) + 0.5 if self.is_of_tokens else torch.randint(0, 2, (6, width)).float()
+        self.head, self.ids = torch.randn(7, 4), torch.randint(0, 7, (6,))
+
+    def loss(self, rows: slice = slice(None)) -> tuple[torch.Tensor, torch.Tensor]:
+        outputs: Any = self.given[rows]
+        if self.is_of_tokens:
+            ids, owners = self.ids[rows], torch.arange(6)[rows]
+            outputs = Predictions(outputs, self.head, None, ids, self.target[rows], owners)
+        found: tuple[torch.Tensor, torch.Tensor] = self.objective(outputs, {"target": self.target[rows]})
+        return found
+
+
 @pytest.fixture(params=[*CASES, ("a fake", 1)], ids=str)
-def case(request: pytest.FixtureRequest) -> tuple[Any, torch.Tensor, torch.Tensor]:
-    """An objective with its own defaults, logits[6, C] and target[6, K]."""
-    name, width = request.param
-    made = AbsoluteError() if name == "a fake" else extensions.load("train.objective", name)()
-    logits = torch.randn(6, {"cross_entropy": 3}.get(name, width), requires_grad=True)
-    return made, logits, torch.randint(0, 2, (6, width)).float()
+def case(request: pytest.FixtureRequest) -> Case:
+    return Case(*request.param)
 
 
-def test_it_sums_and_counts(case: Any) -> None:
-    objective, logits, target = case
-    loss, count = objective(logits.detach(), {"target": target})
+def test_it_sums_and_counts(case: Case) -> None:
+    loss, count = (each.detach() for each in case.loss())
     assert loss.shape == count.shape == ()
     assert loss.dtype == torch.float32
     assert float(loss) >= 0
     assert float(count) > 0
-    assert not count.requires_grad
-    assert float(count) == float(objective.count({"target": target}))
+    assert not case.loss()[1].requires_grad
+    assert float(count) == float(case.objective.count({"target": case.target}))
 
 
-def test_each_row_adds_its_own(case: Any) -> None:
-    objective, logits, target = case
-    logits = logits.detach()
-    whole, count = objective(logits, {"target": target})
-    parts = [objective(logits[row : row + 1], {"target": target[row : row + 1]}) for row in range(6)]
-    assert float(sum(loss for loss, _ in parts)) == pytest.approx(float(whole), rel=1e-5)
+def test_each_row_adds_its_own(case: Case) -> None:
+    whole, count = (each.detach() for each in case.loss())
+    parts = [case.loss(slice(row, row + 1)) for row in range(6)]
+    assert float(sum(loss.detach() for loss, _ in parts)) == pytest.approx(float(whole), rel=1e-5)
     assert float(sum(part for _, part in parts)) == pytest.approx(float(count))
 
 
-def test_every_logit_has_a_finite_gradient(case: Any) -> None:
-    objective, logits, target = case
-    torch.autograd.backward(objective(logits, {"target": target})[0])
-    assert logits.grad is not None
-    assert torch.isfinite(logits.grad).all()
-    assert logits.grad.abs().sum(dim=1).min() > 0
+def test_whatever_it_reads_has_a_finite_gradient(case: Case) -> None:
+    torch.autograd.backward(case.loss()[0])
+    assert case.given.grad is not None
+    assert torch.isfinite(case.given.grad).all()
+    assert case.given.grad.abs().sum(dim=1).min() > 0
 
 
-def test_it_is_the_same_each_time_and_leaves_its_input_alone(case: Any) -> None:
-    objective, logits, target = case
-    logits, columns = logits.detach(), {"target": target.clone()}
-    before = logits.clone()
-    first, second = (float(objective(logits, columns)[0]) for _ in range(2))
+def test_it_is_the_same_each_time_and_leaves_its_input_alone(case: Case) -> None:
+    given, target = case.given.detach().clone(), case.target.clone()
+    first, second = (float(case.loss()[0].detach()) for _ in range(2))
     assert first == second
-    assert torch.equal(logits, before)
-    assert torch.equal(columns["target"], target)
+    assert torch.equal(case.given, given)
+    assert torch.equal(case.target, target)
