@@ -124,7 +124,8 @@ class Screen:
         self._asked = True
         if not self.silent:
             self.console.print(
-                "[yellow]Stopping: this step is finished and committed first (Ctrl-C again to stop at once).[/]"
+                "[yellow]Stopping: what is under way is finished first (Ctrl-C again to stop at once).[/]",
+                soft_wrap=True,
             )
 
 

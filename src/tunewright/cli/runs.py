@@ -9,6 +9,7 @@ from cyclopts import App, Parameter
 
 from tunewright.cli.render import bytes_in_words, print_json, show_table
 from tunewright.cli.run import AsJson
+from tunewright.errors import InputError
 from tunewright.store import runs as shelf
 from tunewright.words import shown
 
@@ -68,6 +69,7 @@ def show(id: RunId, *, runs: Folder = DEFAULT, json: AsJson = False) -> None:  #
 @app.command
 def compare(*ids: RunId, runs: Folder = DEFAULT, json: AsJson = False) -> None:
     """Runs side by side: their metrics, and the settings in which they differ."""
+    _require(ids, "compare")
     found = shelf.compare_runs(runs, ids)
     if json:
         both = {"metrics": found.metrics, "settings": found.settings}
@@ -86,11 +88,23 @@ def compare(*ids: RunId, runs: Folder = DEFAULT, json: AsJson = False) -> None:
 @app.command
 def remove(*ids: RunId, runs: Folder = DEFAULT, json: AsJson = False) -> None:
     """Remove runs. Parts that another run shares stay with that run."""
+    _require(ids, "remove")
     freed = {id_: shelf.remove_run(runs, id_) for id_ in ids}
     if json:
         print_json({"removed": freed})
     else:
         show_table(("removed", "size"), [(id_, bytes_in_words(size)) for id_, size in freed.items()], right=("size",))
+
+
+def _require(ids: tuple[str, ...], verb: str) -> None:
+    if not ids:
+        raise InputError(
+            "no run is named",
+            where=f"tunewright runs {verb}",
+            given="nothing",
+            allowed="ids, as `tunewright runs list` shows them",
+            hint="tunewright runs list",
+        )
 
 
 def _metric(run: shelf.Run) -> str:
