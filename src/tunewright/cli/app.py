@@ -154,7 +154,11 @@ def start(arguments: Sequence[str] | None = None) -> int:
         from tunewright.errors import MachineError
 
         failed = MachineError(
-            "the machine failed", given=shorten(error), hint="free memory or disk space and try again"
+            "the machine failed",
+            where="this machine",
+            given=shorten(error),
+            allowed="enough memory and disk space",
+            hint="free memory or disk space and try again",
         )
         return _fail(failed, as_json)
     return 0
