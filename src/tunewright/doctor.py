@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tunewright.data.inputs import look
-from tunewright.errors import TunewrightError
+from tunewright.errors import TunewrightError, shorten
 from tunewright.recipe import read_request
 from tunewright.result import environment_part
 from tunewright.store.home import cache_folder
@@ -68,6 +68,7 @@ def _recipe(recipe: str | Path) -> Mapping[str, object]:
         request = read_request(str(recipe), (), {})
         profiles = look(request.recipe.data).profiles
     except TunewrightError as error:
-        return {"name": "recipe", "ok": False, "detail": str(error), "hint": error.hint}
+        detail = f"{error.where}: {error.problem}: {shorten(error.given)}"
+        return {"name": "recipe", "ok": False, "detail": detail, "hint": error.hint}
     columns = ", ".join(profile.name for profile in profiles)
     return {"name": "recipe", "ok": True, "detail": f"valid; the data has the columns {columns}", "hint": ""}

@@ -98,7 +98,13 @@ def read_request(
         loaded = load(Recipe, values={**options, **values}, overrides=overrides, environment=environment)
         return Request(loaded, None, str(what))
     if what is None:
-        raise InputError("nothing to run", allowed="a recipe, a data file or rows", hint="tunewright run reviews.csv")
+        raise InputError(
+            "nothing to run",
+            where="run",
+            given="None",
+            allowed="a recipe, a data file or rows",
+            hint="tunewright run reviews.csv",
+        )
     loaded = load(Recipe, values={"data": {}, **options}, overrides=overrides, environment=environment)
     return Request(loaded, what, "<rows>")
 

@@ -111,6 +111,10 @@ def test_replay_is_bit_identical(reviews: Path, tmp_path: Path, tiny_bert_folder
     assert compared["verdicts"] == [original["verdict"]["outcome"]] * 2
     again = tunewright.replay(tmp_path / "run")
     assert again["identical"]
+    for taken in (tmp_path / "run", tunewright.replay(tmp_path / "run", out=tmp_path / "beside")["original"]):
+        with pytest.raises(InputError, match="no replay"):
+            tunewright.replay(tmp_path / "run", out=taken)
+    assert (tmp_path / "run" / WEIGHTS).is_file()
 
 
 def test_replay_refuses_other_data(reviews: Path, tmp_path: Path, tiny_bert_folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -153,7 +154,11 @@ def start(arguments: Sequence[str] | None = None) -> int:
         from tunewright.errors import MachineError
 
         failed = MachineError(
-            "the machine failed", given=shorten(error), hint="free memory or disk space and try again"
+            "the machine failed",
+            where="this machine",
+            given=shorten(error),
+            allowed="enough memory and disk space",
+            hint="free memory or disk space and try again",
         )
         return _fail(failed, as_json)
     return 0
@@ -187,9 +192,16 @@ def _fail(error: TunewrightError, as_json: bool) -> int:
 
 def _usage_error(error: CycloptsError, tokens: Sequence[str]) -> InputError:
     command = tokens[0] if tokens and tokens[0] in COMMANDS else ""
+    problem = " ".join(str(error).split()).partition(" For further information visit ")[0]
+    problem = problem.partition(" Available commands:")[0]
+    problem = re.sub(
+        r"^Command .* parameter (?:--)?(\S+) requires an argument\.$", r"there is no value for `\1`", problem
+    )
     return InputError(
-        " ".join(str(error).split()).partition(" For further information visit ")[0],
-        where=f"tunewright {' '.join(tokens[:3])}".strip(),
+        problem,
+        where="tunewright",
+        given=shlex.join(["tunewright", *tokens]),
+        allowed=COMMANDS[command][1] if command else f"one of the commands {', '.join(COMMANDS)}",
         hint=f"tunewright {command} --help".replace("  ", " "),
     )
 

@@ -8,9 +8,10 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from tunewright import assets
-from tunewright.cli.render import Screen, bytes_in_words, print_json, show_table
+from tunewright.cli.render import Screen, print_json, show_table
 from tunewright.cli.run import AsJson
 from tunewright.errors import InputError
+from tunewright.report.wording import size
 
 EXAMPLES = """Examples:
   tunewright assets list
@@ -42,7 +43,7 @@ def list_(*, json: AsJson = False) -> None:
             state.asset.name,
             state.asset.kind,
             ", ".join(state.asset.languages),
-            bytes_in_words(state.num_bytes) if state.folder else f"({bytes_in_words(state.asset.num_bytes)})",
+            size(state.num_bytes) if state.folder else f"({size(state.asset.num_bytes)})",
             state.asset.licence,
         )
         for state in states

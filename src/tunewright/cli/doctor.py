@@ -6,9 +6,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from tunewright.cli.render import Screen, bytes_in_words, print_json, show_table
+from tunewright.cli.render import Screen, print_json, show_table
 from tunewright.cli.run import AsJson
 from tunewright.errors import GateError
+from tunewright.report.wording import size
 from tunewright.words import shown
 
 
@@ -33,6 +34,7 @@ def doctor(
             "a check fails",
             where=str(failing[0]["name"]),
             given=str(failing[0]["detail"]),
+            allowed="every check is ok",
             hint=str(failing[0]["hint"]),
         )
 
@@ -40,4 +42,4 @@ def doctor(
 def _shown(name: str, value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {inner}" for key, inner in value.items())
-    return bytes_in_words(value) if name.endswith("_bytes") and isinstance(value, int) else shown(value)
+    return size(value) if name.endswith("_bytes") and isinstance(value, int) else shown(value)

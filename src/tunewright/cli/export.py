@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from tunewright.cli.render import Screen, bytes_in_words, print_json, show_table
+from tunewright.cli.render import Screen, print_json, show_table
 from tunewright.cli.run import AsJson
 from tunewright.deploy.certificate import Certify
+from tunewright.report.wording import size
 
 DEFAULTS = Certify.Config()
 
@@ -35,7 +36,7 @@ def export(
         return
     found = made["certificate"]
     rows = [
-        ("folder", f"{made['folder']} ({bytes_in_words(made['num_bytes'])})"),
+        ("folder", f"{made['folder']} ({size(made['num_bytes'])})"),
         ("rows compared", f"{found['num_rows']:,} of {found['num_available']:,} validation rows"),
         ("equal token ids", f"{found['rows_with_equal_tokens']:,} rows"),
         ("largest logit gap", f"{found['largest_gap']:.3g} (limit {found['limit']:.3g})"),

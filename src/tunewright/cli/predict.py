@@ -28,7 +28,11 @@ def predict(
     """Classify the rows of a file, or sentences typed on the command line."""
     if not what:
         raise InputError(
-            "nothing to answer", where="tunewright predict", allowed="a file or sentences", hint='"a gripping film"'
+            "nothing to answer",
+            where="tunewright predict",
+            given="no text",
+            allowed="a file or sentences",
+            hint=f'tunewright predict {run} "a gripping film"',
         )
     is_file = len(what) == 1 and (output is not None or Path(what[0]).is_file() or _looks_like_a_file(what[0]))
     file = Path(what[0]) if is_file else None

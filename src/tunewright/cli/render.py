@@ -124,7 +124,8 @@ class Screen:
         self._asked = True
         if not self.silent:
             self.console.print(
-                "[yellow]Stopping: this step is finished and committed first (Ctrl-C again to stop at once).[/]"
+                "[yellow]Stopping: what is under way is finished first (Ctrl-C again to stop at once).[/]",
+                soft_wrap=True,
             )
 
 
@@ -182,12 +183,3 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, righ
     for row in rows:
         table.add_row(*[Text(str(cell)) for cell in row])  # Text: no markup is read from a name
     Console(highlight=False).print(table)
-
-
-def bytes_in_words(count: float) -> str:
-    """1536 -> ``1.5 kB``."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    raise AssertionError

@@ -7,8 +7,10 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from tunewright.cli.render import bytes_in_words, print_json, show_table
+from tunewright.cli.render import print_json, show_table
 from tunewright.cli.run import AsJson
+from tunewright.errors import InputError
+from tunewright.report.wording import size
 from tunewright.store import runs as shelf
 from tunewright.words import shown
 
@@ -39,7 +41,7 @@ def list_(*, runs: Folder = DEFAULT, json: AsJson = False) -> None:
             run.state,
             run.verdict or "-",
             _metric(run),
-            bytes_in_words(run.num_bytes),
+            size(run.num_bytes),
             run.created[:16].replace("T", " "),
         )
         for run in found
@@ -56,9 +58,7 @@ def show(id: RunId, *, runs: Folder = DEFAULT, json: AsJson = False) -> None:  #
             {**_as_json(detail.run), "contents": dict(detail.contents), "commits": [list(c) for c in detail.commits]}
         )
         return
-    show_table(
-        ("part", "size"), [(name, bytes_in_words(size)) for name, size in detail.contents.items()], right=("size",)
-    )
+    show_table(("part", "size"), [(name, size(length)) for name, length in detail.contents.items()], right=("size",))
     if detail.commits:
         show_table(
             ("commit", "step", "metric"), [(n, s, "-" if m is None else f"{m:.4f}") for n, s, m in detail.commits]
@@ -68,6 +68,7 @@ def show(id: RunId, *, runs: Folder = DEFAULT, json: AsJson = False) -> None:  #
 @app.command
 def compare(*ids: RunId, runs: Folder = DEFAULT, json: AsJson = False) -> None:
     """Runs side by side: their metrics, and the settings in which they differ."""
+    _require(ids, "compare")
     found = shelf.compare_runs(runs, ids)
     if json:
         both = {"metrics": found.metrics, "settings": found.settings}
@@ -86,11 +87,23 @@ def compare(*ids: RunId, runs: Folder = DEFAULT, json: AsJson = False) -> None:
 @app.command
 def remove(*ids: RunId, runs: Folder = DEFAULT, json: AsJson = False) -> None:
     """Remove runs. Parts that another run shares stay with that run."""
+    _require(ids, "remove")
     freed = {id_: shelf.remove_run(runs, id_) for id_ in ids}
     if json:
         print_json({"removed": freed})
     else:
-        show_table(("removed", "size"), [(id_, bytes_in_words(size)) for id_, size in freed.items()], right=("size",))
+        show_table(("removed", "size"), [(id_, size(length)) for id_, length in freed.items()], right=("size",))
+
+
+def _require(ids: tuple[str, ...], verb: str) -> None:
+    if not ids:
+        raise InputError(
+            "no run is named",
+            where=f"tunewright runs {verb}",
+            given="nothing",
+            allowed="ids, as `tunewright runs list` shows them",
+            hint="tunewright runs list",
+        )
 
 
 def _metric(run: shelf.Run) -> str:

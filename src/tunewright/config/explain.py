@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from tunewright.config.base import ComponentConfig, config_of, family_of, section_of
 from tunewright.config.layers import Layers
 from tunewright.config.read import Key, in_flow
+from tunewright.config.reference import options
 from tunewright.config.schema import example, in_words, option_schema
 from tunewright.errors import InputError, Problem, nearest
 
@@ -35,7 +36,7 @@ def explain(layers: Layers, error: ValidationError) -> list[Problem]:
         place = _find(layers.root, tree, detail["loc"])
         at.setdefault(place.key, (place, []))[1].append(detail)
     rank = {origin: index for index, origin in enumerate(layers.origins.values())}
-    found = [(layers.closest(place.key), _problem(place, details)) for place, details in at.values()]
+    found = [(layers.closest(place.key), _problem(layers.root, place, details)) for place, details in at.values()]
     found.sort(key=lambda pair: rank.get(pair[0], -1))
     return [replace(problem, where=origin.where or problem.where) for origin, problem in found]
 
@@ -73,14 +74,16 @@ def _below(option: Any, value: object) -> type[ComponentConfig] | None:
         return None
 
 
-def _problem(place: _Place, details: list[ErrorDetails]) -> Problem:
+def _problem(root: type[ComponentConfig], place: _Place, details: list[ErrorDetails]) -> Problem:
     """What is wrong at one place; a union of types gives several details, of which the most telling is used."""
     detail = max(details, key=lambda one: not one["type"].endswith(("_type", "_parsing")))
     kind, path, context = detail["type"], dotted(place.key), detail.get("ctx", {})
     given = _shown(detail["input"])
     if kind == "extra_forbidden":
         near = nearest(str(place.key[-1]), place.names)
-        hint = f"did you mean {dotted((*place.key[:-1], near))}?" if near else "remove it"
+        deeper = next((known for known in options(root) if known.rpartition(".")[2] == place.key[-1]), None)
+        close = dotted((*place.key[:-1], near)) if near else deeper
+        hint = f"did you mean {close}?" if close else "remove it"
         return Problem(path, f"there is no option `{path}`", place.key[-1], ", ".join(sorted(place.names)), hint)
     if kind == "explained":
         hint = context["hint"] or f"{path}={context['allowed'].partition(', ')[0]}"

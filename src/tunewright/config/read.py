@@ -47,10 +47,10 @@ def read_file(path: Path) -> str:
     except FileNotFoundError:
         beside = [other.name for other in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
         near = nearest(path.name, beside)
-        hint = f"did you mean {path.parent / near}?" if near else ""
+        hint = f"did you mean {path.parent / near}?" if near else f"tunewright init reviews.csv -o {path}"
         raise _refusal(where, "there is no such recipe", path.name, "a YAML file", hint) from None
     except OSError as error:
-        raise _refusal(where, "the recipe cannot be read", error.strerror, "a YAML file") from None
+        raise _refusal(where, "the recipe cannot be read", error.strerror, "a YAML file", f"ls -l {path}") from None
     if len(content) > MAX_BYTES:
         size, limit = f"{path.stat().st_size:,} bytes", f"at most {MAX_BYTES:,} bytes"
         raise _refusal(
@@ -142,7 +142,9 @@ class _Walk:
         for name, child in node.value:
             line = name.start_mark.line + 1
             if name.id != "scalar":
-                self.problems.append(Problem(self.where(line), "a key must be a name", "a list or mapping", "a name"))
+                self.problems.append(
+                    Problem(self.where(line), "a key must be a name", "a list or mapping", "a name", "name: value")
+                )
             elif name.value in first:
                 hint = f"keep one of them (the first is on line {first[name.value]})"
                 self.problems.append(
@@ -157,7 +159,9 @@ class _Walk:
             return self.constructor.construct_object(node)
         except (ValueError, LookupError):  # such as 5,000 digits, or `!!int` before nothing
             self.problems.append(
-                Problem(self.where(line), "the value cannot be read", node.value, "a value of its kind")
+                Problem(
+                    self.where(line), "the value cannot be read", node.value, "a value of its kind", "put it in quotes"
+                )
             )
             return None
 

@@ -16,6 +16,7 @@ from tunewright.errors import InputError, shorten
 
 HEAD_BYTES = 1 << 18
 _CHUNK_BYTES = 1 << 20
+_FEW_CHARACTERS = 8
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -219,8 +220,18 @@ def _unclear(path: Path, where: str, window: bytes, fault: int) -> InputError:
     from charset_normalizer import from_bytes
 
     with path.open("rb") as stream:
-        stream.seek(max(0, fault - 20))
-        around = stream.read(40)
+        stream.seek(max(0, fault - HEAD_BYTES))
+        before = stream.read(min(fault, HEAD_BYTES))
+        around = before[-20:] + stream.read(20)
+    if sum(byte >= 0xC0 for byte in before) >= _FEW_CHARACTERS:
+        after = shorten(around[-20:].decode("gb18030", "replace"), 60)
+        return InputError(
+            "this file is UTF-8 up to this line, and something else from here on",
+            where=f"{where}:{line_of_offset(path, fault)}",
+            given=f"byte {fault:,}; as gb18030 it would read: {after}",
+            allowed="one encoding in the whole file",
+            hint="save both parts as UTF-8, or as two files: data.path='[FIRST, SECOND]'",
+        )
     best = from_bytes(window[: HEAD_BYTES // 4] + window[-HEAD_BYTES // 4 :]).best()
     chinese = ["gb18030"] if _first_fault(path, "gb18030") is None else []
     guesses = dict.fromkeys((*chinese, "cp1252", *([best.encoding] if best is not None else [])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,19 +100,25 @@ def find_input(name: str, option: str = "data.path", tell: Tell = tell_nobody) -
     if not path.exists():
         raise _missing(name, path, option)
     if not path.is_file():
-        raise InputError("this is not a plain file", where=name, given=option, allowed=_ALLOWED)
+        raise InputError("this is not a plain file", where=option, given=name, allowed=_ALLOWED, hint=f"{option}=FILE")
     try:
         found = fingerprint(path)
     except PermissionError:
         raise InputError(
             "this file may not be read",
-            where=name,
-            given=option,
+            where=option,
+            given=name,
             allowed="a file you may read",
-            hint=f"chmod u+r {name}",
+            hint=shlex.join(["chmod", "u+r", name]),
         ) from None
     except OSError as error:
-        raise MachineError("this file cannot be read", where=name, given=error.strerror) from error
+        raise MachineError(
+            "this file cannot be read",
+            where=name,
+            given=error.strerror,
+            allowed="a file that opens",
+            hint="copy it to another disk and name the copy",
+        ) from error
     if found.num_bytes == 0:
         raise empty(name, "0 bytes")
     return InputFile(name=name, path=path, fingerprint=found)
@@ -172,9 +179,11 @@ def _asset(name: str, tell: Tell) -> Path:
 def _missing(name: str, path: Path, option: str) -> InputError:
     folder = path.parent
     if not folder.is_dir():
-        return InputError("the folder of this file does not exist", where=option, given=name, allowed=_ALLOWED)
+        problem = "the folder of this file does not exist"
+        return InputError(problem, where=option, given=name, allowed=_ALLOWED, hint=f"ls {_nearest_folder(folder)}")
     candidates = sorted(entry.name for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith("."))
-    close = nearest(path.name, candidates)
+    stems = {Path(entry).stem: entry for entry in candidates}
+    close = stems.get(nearest(path.stem, stems) or "")
     tables = [entry for entry in candidates if entry.lower().endswith(_SUFFIXES)]
     return InputError(
         "there is no such file",
@@ -183,6 +192,11 @@ def _missing(name: str, path: Path, option: str) -> InputError:
         allowed=f"in this folder: {', '.join((tables or candidates)[:12])}" if candidates else _ALLOWED,
         hint=f"did you mean {folder / close}?" if close else f"give the path of a file: {option}=FILE",
     )
+
+
+def _nearest_folder(folder: Path) -> Path:
+    """The innermost folder on the way to ``folder`` that exists."""
+    return next((parent for parent in (folder, *folder.parents) if parent.is_dir()), Path())
 
 
 def _folder(name: str, path: Path, option: str) -> InputError:

@@ -53,7 +53,13 @@ class HandedRows:
     def verify_unchanged(self) -> None:
         """Raise InputError if the rows are no longer what they were."""
         if self._digest() != self.sha256:
-            raise InputError("the rows changed while they were read", where=NAME, allowed="rows that stay as they are")
+            raise InputError(
+                "the rows changed while they were read",
+                where=NAME,
+                given="other rows than at the start",
+                allowed="rows that stay as they are",
+                hint="hand over a copy of them",
+            )
 
     def _fields(self) -> Iterator[Mapping[str, object]]:
         if self.format == "arrow":
@@ -83,6 +89,7 @@ def _refuse_other_rows(rows: Sequence[object]) -> None:
                 where=f"{NAME}:{number}",
                 given=row,
                 allowed='dicts such as {"text": "...", "label": "..."}',
+                hint='tunewright.run([{"text": "...", "label": "..."}, ...])',
             )
 
 

@@ -85,8 +85,3 @@ class Lines:
             self._pass_over(line)
         else:
             self._pending.append(line)
-
-
-def without_end(line: str) -> str:
-    """The line without its line end."""
-    return line.rstrip("\r\n")

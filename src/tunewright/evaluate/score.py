@@ -19,6 +19,7 @@ from tunewright.evaluate.resample import (
     wilson_interval,
 )
 from tunewright.types import Answer, Choice, Classified, Labels, Measure
+from tunewright.words import counted
 
 if TYPE_CHECKING:
     from tunewright.types import Floats
@@ -81,7 +82,9 @@ def choose_primary(requested: str, gold: Classified) -> Choice:
     counts = np.bincount(gold.chosen, minlength=len(gold.names))
     most, least = int(counts.max()), int(counts.min())
     largest, smallest = gold.names[int(counts.argmax())], gold.names[int(counts.argmin())]
-    sizes = f"{largest} has {most:,} training rows, {smallest} {least:,}"
+    sizes = f"{largest} has {counted(most, 'training row')}, {smallest} {least:,}"
+    if most == least:
+        sizes = f"each has {counted(most, 'training row')}"
     if most > IMBALANCED * least:
         return Choice(path, "macro_f1", f"the labels are imbalanced: {sizes}")
     return Choice(path, "accuracy", f"the labels are balanced: {sizes}")

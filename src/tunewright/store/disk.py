@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 try:
     import fcntl
@@ -45,52 +45,8 @@ class Operation:
     content: bytes = b""
 
 
-class Disk(Protocol):
-    """What the store asks of a disk. Every method raises OSError and leaves earlier files as they were."""
-
-    def make_folder(self, path: Path) -> None:
-        """Make one folder, mode 0700; its parent exists."""
-        ...
-
-    def write_new(self, path: Path, content: bytes, *, sync: bool = True) -> None:
-        """Create a file that does not exist, mode 0600, write it, and sync it unless told otherwise."""
-        ...
-
-    def append(self, path: Path, content: bytes) -> None:
-        """Add to the end of a file and sync it."""
-        ...
-
-    def copy(self, source: Path, target: Path) -> None:
-        """Copy a file to a name that does not exist, mode 0600, and sync it."""
-        ...
-
-    def sync_file(self, path: Path) -> None:
-        """Bring a file that another library wrote to the drive, mode 0600."""
-        ...
-
-    def sync_folder(self, path: Path) -> None:
-        """Bring the entries of a folder to the drive."""
-        ...
-
-    def rename(self, source: Path, target: Path) -> None:
-        """Give a file or folder another name in the same parent; an existing file is replaced, a full folder is not."""
-        ...
-
-    def link(self, source: Path, target: Path) -> None:
-        """Give a file a second name (a hard link)."""
-        ...
-
-    def unlink(self, path: Path) -> None:
-        """Remove a file or a symbolic link."""
-        ...
-
-    def remove_folder(self, path: Path) -> None:
-        """Remove an empty folder."""
-        ...
-
-
 class LocalDisk:
-    """The operating system's own file calls."""
+    """The operating system's own file calls. Each raises OSError and leaves earlier files as they were."""
 
     def step(self, operation: Operation) -> None:
         """Called before each system call; recorders and injectors override it."""
@@ -109,12 +65,12 @@ class LocalDisk:
             os.fsync(descriptor)
 
     def make_folder(self, path: Path) -> None:
-        """Make one folder, mode 0700."""
+        """Make one folder, mode 0700; its parent exists."""
         self.step(Operation("mkdir", path))
         os.mkdir(path, 0o700)
 
     def write_new(self, path: Path, content: bytes, *, sync: bool = True) -> None:
-        """Create with O_EXCL and O_NOFOLLOW, write, sync."""
+        """Create a file that does not exist (O_EXCL, O_NOFOLLOW), mode 0600, write it, and sync it unless told otherwise."""
         with self._created(path) as descriptor:
             self.step(Operation("write", path, content=content))
             _write_all(descriptor, content)
@@ -123,7 +79,7 @@ class LocalDisk:
                 self.flush(descriptor)
 
     def append(self, path: Path, content: bytes) -> None:
-        """Write at the end with O_APPEND, sync."""
+        """Add to the end of a file (O_APPEND), sync."""
         with _opened(path, os.O_WRONLY | os.O_APPEND) as descriptor:
             self.step(Operation("write", path, content=content))
             _write_all(descriptor, content)
@@ -131,7 +87,7 @@ class LocalDisk:
             self.flush(descriptor)
 
     def copy(self, source: Path, target: Path) -> None:
-        """Copy by chunks of 1 MiB, sync."""
+        """Copy to a name that does not exist, by chunks of 1 MiB, sync."""
         with _opened(source, os.O_RDONLY) as reader, self._created(target) as writer:
             while chunk := os.read(reader, _CHUNK_BYTES):
                 self.step(Operation("write", target, content=chunk))
@@ -140,7 +96,7 @@ class LocalDisk:
             self.flush(writer)
 
     def sync_file(self, path: Path) -> None:
-        """Open again, restrict the mode, sync."""
+        """Bring a file that another library wrote to the drive: open again, restrict the mode, sync."""
         with _opened(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY) as descriptor:
             self.step(Operation("sync_file", path))
             if hasattr(os, "fchmod") and os.fstat(descriptor).st_mode & 0o077:
@@ -148,7 +104,7 @@ class LocalDisk:
             self.flush(descriptor)
 
     def sync_folder(self, path: Path) -> None:
-        """Sync the folder itself, where the platform can."""
+        """Bring the entries of a folder to the drive, where the platform can."""
         self.step(Operation("sync_folder", path))
         if os.name == "nt":
             return
@@ -167,12 +123,12 @@ class LocalDisk:
         os.replace(source, target)
 
     def link(self, source: Path, target: Path) -> None:
-        """Hard-link."""
+        """Give a file a second name (a hard link)."""
         self.step(Operation("link", source, target=target))
         os.link(source, target)
 
     def unlink(self, path: Path) -> None:
-        """Remove a name."""
+        """Remove a file or a symbolic link."""
         self.step(Operation("unlink", path))
         os.unlink(path)
 
@@ -188,16 +144,16 @@ class LocalDisk:
             yield descriptor
 
 
-_in_use: list[Disk] = [LocalDisk()]
+_in_use: list[LocalDisk] = [LocalDisk()]
 
 
-def disk() -> Disk:
+def disk() -> LocalDisk:
     """The disk in use."""
     return _in_use[-1]
 
 
 @contextmanager
-def using(replacement: Disk) -> Iterator[None]:
+def using(replacement: LocalDisk) -> Iterator[None]:
     """Put another disk in place for the length of a ``with`` block (tests only; it holds for every thread)."""
     _in_use.append(replacement)
     try:

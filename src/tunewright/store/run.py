@@ -11,6 +11,7 @@ does not prepare the data again; each run folder stays complete in itself.
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 import sys
@@ -238,8 +239,14 @@ def _read_identity(folder: Path) -> dict[str, Any] | None:
         where=str(folder / IDENTITY),
         given=", ".join(sorted(described)) or "an empty object",
         allowed=", ".join(shape),
-        hint="choose another folder with --out",
+        hint=_beside(folder),
     )
+
+
+def _beside(folder: Path) -> str:
+    """The first free name beside a folder, as it is typed."""
+    free = next(name for n in itertools.count(2) if not (name := folder.with_name(f"{folder.name}-{n}")).exists())
+    return shlex.join(["--out", str(free)])
 
 
 def _refuse_foreign(folder: Path) -> None:
@@ -250,7 +257,7 @@ def _refuse_foreign(folder: Path) -> None:
             where=str(folder),
             given="a file or a link",
             allowed="a new or empty folder",
-            hint="choose another one with --out",
+            hint=_beside(folder),
         )
     foreign = sorted(p.name for p in folder.iterdir() if not p.name.startswith(own)) if folder.exists() else []
     if foreign:
@@ -259,7 +266,7 @@ def _refuse_foreign(folder: Path) -> None:
             where=str(folder),
             given=", ".join(foreign[:5]),
             allowed="a new or empty folder, or that of an earlier run",
-            hint="choose another one with --out",
+            hint=_beside(folder),
         )
 
 
@@ -279,5 +286,5 @@ def _other_run(folder: Path, found: RunFolder, identity: str) -> InputError:
         where=str(folder),
         given=f"identity {identity[:12]}, the folder has {found.identity[:12]} of {found.created}",
         allowed="the folder of the same run, to go on with it, or a new one",
-        hint="choose another one with --out",
+        hint=_beside(folder),
     )

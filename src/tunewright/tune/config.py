@@ -77,6 +77,7 @@ class Tune:
             {},
             "Option path -> {low, high, log, step} or a list of values; of model, task, method, encode, train and seed. "
             "Empty: what the task proposes.",
+            examples=[{"train.lr": [1e-5, 1e-4]}],
         )
         pruner: Pruner.Config = Option(Pruner.Config(), "When a bad trial is stopped early.")
         seed: int = Option(0, "Draws the trials.", ge=0, le=2**31 - 1)
