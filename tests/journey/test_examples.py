@@ -243,3 +243,39 @@ def test_the_ngram_predictor_learns_real_dialogues(language: str, capsys: pytest
     model = example["NGram"](4).fit(train)
     first, share = example["most_likely"](model, example["BEGINNINGS"][language][0])[0]
     assert (first, share > 0.3) == ("e" if language == "en" else "么", True)
+
+
+# ------------------------------------------------------------------------------------------------ dialogue generator
+
+
+@pytest.mark.timeout(300)
+def test_the_dialogue_generator_learns_answers_and_their_ends(
+    smollm2_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Real dialogues, the real tokenizer and template; what is learnt is compared with this package's own encoder."""
+    from tunewright.adapt.dialogue import learnt_turns
+    from tunewright.infer.load import load_tokenizer
+    from tunewright.infer.template import ChatTemplate
+
+    example = load("dialogue_generator")
+    tokenizer = load_tokenizer(smollm2_folder)
+    template = ChatTemplate.of(smollm2_folder, tokenizer)
+    for language in ("en", "zh"):
+        for messages in example["read_dialogues"](language, 20):
+            ids, labels = example["encode"](tokenizer, messages, 10_000)
+            chat = template.encode(messages)
+            learnt = learnt_turns(messages, "all")
+            wanted = [
+                token if is_supervised and turn in learnt else example["IGNORED"]
+                for token, is_supervised, turn in zip(chat.ids, chat.supervised, chat.turn, strict=True)
+            ]
+            assert tokenizer.decode(ids) == tokenizer.decode(chat.ids)
+            assert [label for label in labels if label != -100][-1] == tokenizer.eos_token_id
+            assert sum(label != -100 for label in labels) >= sum(label != -100 for label in wanted)
+    program = [f"{REPOSITORY}/examples/dialogue_generator.py", "--rows", "16", "--epochs", "2"]
+    monkeypatch.setattr(sys, "argv", program)
+    runpy.run_path(program[0], run_name="__main__")
+    said = capsys.readouterr().out
+    losses = [float(line.rpartition(" ")[2]) for line in said.splitlines() if line.startswith("pass ")]
+    assert losses[1] < losses[0]
+    assert "after:" in said
