@@ -18,17 +18,24 @@ import _page
 ROOT = _page.PAGE.parent.parent
 RUNS = ROOT / "runs" / "benchmarks"
 NAMES = ("movie-reviews", "chinese-reviews")
+DIALOGUES = ("dialogues", "chinese-dialogues")
 BASELINES = {"nb_svm": "NB-SVM", "tfidf_lr": "TF-IDF + LR", "majority": "majority"}
 TITLES = {
     "README.md": {
         "movie-reviews": "movie reviews (English, MiniLM)",
         "chinese-reviews": "product reviews (Chinese, multilingual-e5)",
+        "dialogues": "dialogues (English, SmolLM2-135M, LoRA)",
+        "chinese-dialogues": "dialogues (Chinese, Gemma 3 270M, LoRA)",
         "columns": "| job | held-out rows | tuned | untouched base | strongest classical baseline | verdict |",
+        "of dialogues": "| job | held-out dialogues | tuned | untouched base | prompted base | n-gram | ends by itself | verdict |",
     },
     "README.zh.md": {
         "movie-reviews": "影评（英文，MiniLM）",
         "chinese-reviews": "商品评论（中文，multilingual-e5）",
+        "dialogues": "对话（英文，SmolLM2-135M，LoRA）",
+        "chinese-dialogues": "对话（中文，Gemma 3 270M，LoRA）",
         "columns": "| 任务 | 留出的行数 | 微调后 | 未微调的基座 | 最强的经典基线 | 结论 |",
+        "of dialogues": "| 任务 | 留出的对话数 | 微调后 | 未微调的基座 | 带示例的基座 | n-gram | 自己停下 | 结论 |",
     },
 }
 
@@ -59,41 +66,75 @@ def figures(result: dict[str, Any]) -> tuple[str, str, str, str, str]:
     )
 
 
+def figures_of_dialogues(result: dict[str, Any]) -> tuple[str, ...]:
+    """Held-out dialogues; nats a dialogue of every system; answers that stop by themselves; verdict with what failed."""
+    verdict = result["verdict"]
+    nats = {name: values["nll_per_dialogue"] for name, values in result["systems"].items()}
+    low, high = result["metrics"]["nll_per_dialogue"]["interval"]
+    deciding = [each for each in verdict["comparisons"] if each["required"]]
+    worst_p = max(each["p"] for each in deciding)
+    shown = f"p < {0.001}" if worst_p < 0.001 else f"p = {worst_p:.3f}"
+    failed = [check["name"] for check in verdict["checks"] if not check["passed"]]
+    stops = result["systems"]["tuned"]["stop_rate"], result["systems"]["untouched_base"]["stop_rate"]
+    return (
+        f"{result['num_judged']:,}",
+        f"{nats['tuned']:.1f} ({low:.1f} to {high:.1f})",
+        *(f"{nats[name]:.1f}" for name in ("untouched_base", "few_shot", "ngram")),
+        f"{stops[0]:.1%} ({stops[1]:.1%})",
+        f"`{verdict['outcome']}`, {shown}" + (f"; {', '.join(failed)} failed" if failed else ""),
+    )
+
+
 def write_readme(file: str, results: dict[str, dict[str, Any]]) -> None:
     """Replace the results of one README."""
     titles = TITLES[file]
-    rows = [f"| {titles[name]} | {' | '.join(figures(result))} |" for name, result in results.items()]
-    table = "\n".join([titles["columns"], "|---|---|---|---|---|---|", *rows])
+    rows = [f"| {titles[name]} | {' | '.join(figures(results[name]))} |" for name in NAMES]
+    write_section(file, "results", [titles["columns"], "|---|---|---|---|---|---|", *rows])
+    rows = [f"| {titles[name]} | {' | '.join(figures_of_dialogues(results[name]))} |" for name in DIALOGUES]
+    write_section(file, "dialogues", [titles["of dialogues"], "|---|---|---|---|---|---|---|---|", *rows])
+
+
+def write_section(file: str, name: str, lines: list[str]) -> None:
+    """Put lines between the markers of one README."""
     path = ROOT / file
     text = path.read_text(encoding="utf-8")
-    section = f"<!-- results -->\n{table}\n<!-- /results -->"
-    path.write_text(
-        re.sub(r"<!-- results -->.*?<!-- /results -->", lambda _: section, text, flags=re.DOTALL), encoding="utf-8"
-    )
+    section = "\n".join([f"<!-- {name} -->", *lines, f"<!-- /{name} -->"])
+    found = re.sub(rf"<!-- {name} -->.*?<!-- /{name} -->", lambda _: section, text, flags=re.DOTALL)
+    path.write_text(found, encoding="utf-8")
+
+
+def cost(result: dict[str, Any]) -> tuple[str, str]:
+    """Time after the start by stage, and peak memory."""
+    timings = result["timings"]
+    stages = ", ".join(f"{stage} {timings[stage]:.0f}" for stage in ("train", "evaluate") if stage in timings)
+    return f"{timings['total']:.0f} s ({stages})", f"{result['peak_memory_bytes'] / 1e9:.1f} GB"
 
 
 def main() -> None:
-    """Run, and write the three tables."""
-    names = sys.argv[1:] or NAMES
+    """Run, and write the tables of this page and of both READMEs."""
+    names = sys.argv[1:] or (*NAMES, *DIALOGUES)
     results = {name: measure(name) for name in names}
-    rows = []
-    for name, result in results.items():
-        timings = result["timings"]
-        stages = ", ".join(f"{stage} {timings[stage]:.0f}" for stage in ("train", "evaluate") if stage in timings)
-        memory = f"{result['peak_memory_bytes'] / 1e9:.1f} GB"
-        rows.append((f"`{name}`", *figures(result), f"{timings['total']:.0f} s ({stages})", memory))
-    columns = (
-        "recipe",
-        "held-out rows",
+    rows = [(f"`{name}`", *figures(results[name]), *cost(results[name])) for name in NAMES if name in results]
+    judged = ("held-out rows", "tuned", "untouched base", "strongest baseline", "verdict")
+    if rows:
+        _page.write("recipes", ("recipe", *judged, "time after start", "peak memory"), rows)
+    rows = [
+        (f"`{name}`", *figures_of_dialogues(results[name]), *cost(results[name]))
+        for name in DIALOGUES
+        if name in results
+    ]
+    judged_text = (
+        "held-out dialogues",
         "tuned",
         "untouched base",
-        "strongest baseline",
+        "prompted base",
+        "n-gram",
+        "ends by itself",
         "verdict",
-        "time after start",
-        "peak memory",
     )
-    _page.write("recipes", columns, rows)
-    if set(results) == set(NAMES):
+    if rows:
+        _page.write("dialogues", ("recipe", *judged_text, "time after start", "peak memory"), rows)
+    if {*NAMES, *DIALOGUES} <= set(results):
         for file in TITLES:
             write_readme(file, results)
 
