@@ -27,7 +27,7 @@ TITLES = {
         "dialogues": "dialogues (English, SmolLM2-135M, LoRA)",
         "chinese-dialogues": "dialogues (Chinese, Gemma 3 270M, LoRA)",
         "columns": "| job | held-out rows | tuned | untouched base | strongest classical baseline | verdict |",
-        "of dialogues": "| job | held-out dialogues | tuned | untouched base | prompted base | n-gram | ends by itself | verdict |",
+        "of dialogues": "| job | held-out dialogues | tuned | untouched base | prompted base | n-gram | stops | verdict |",
     },
     "README.zh.md": {
         "movie-reviews": "影评（英文，MiniLM）",
