@@ -46,7 +46,7 @@ SEARCHED = ("model", "task", "method", "encode", "train", "seed")
 MACHINE = ("train.device", "train.threads", "train.dtype")
 """Decided once for all trials: measured anew each time, a busy moment would change a trial's numbers."""
 
-WEIGHTS = ("model", CHECKPOINTS)
+MODEL = "model"
 
 NO_SEARCH = ("trials", "seconds", "keep", "failures")
 """Options of ``tune`` with which a search goes on as it is."""
@@ -187,8 +187,6 @@ def _search(ready: Ready) -> dict[str, Any]:
 
 def _measure(ready: Ready, trial: Trial, evaluated: Evaluated) -> float | None:
     """One run up to its trained model; goes on from its last commit."""
-    import torch
-
     watcher, total = ready.road.watcher, ready.road.recipe.tune.trials
     is_pruned = False
 
@@ -220,19 +218,22 @@ def _measure(ready: Ready, trial: Trial, evaluated: Evaluated) -> float | None:
         raise
     except (InputError, GateError) as error:
         raise TrialFailed(f"{error.problem} ({error.where}: {error.given})") from error
-    except (MemoryError, torch.OutOfMemoryError) as error:
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise  # torch says so in words alone where a CPU's memory is short
         raise TrialFailed(f"out of memory: {str(error).partition(chr(10))[0]}") from error
     value: float | None = done["curves"]["best_value"]
     return value
 
 
 def _ended(ready: Ready, trials: Trials) -> None:
-    """Say what came of the last trial, and let go of the weights of all but the best."""
+    """Say what came of the last trial; let go of all checkpoints, and of the weights of all but the best."""
     kept = {trial.number for trial in trials.ranked[: ready.road.recipe.tune.keep]}
     for trial in trials.ended:
         folder = _folder(ready, trial)
-        if trial.number not in kept and any((folder / name).exists() for name in WEIGHTS):
-            RunFolder.open(folder).drop(*WEIGHTS)
+        idle = (CHECKPOINTS,) if trial.number in kept else (CHECKPOINTS, MODEL)
+        if any((folder / name).exists() for name in idle):
+            RunFolder.open(folder).drop(*idle)
     watcher = ready.road.watcher
     for last in trials.ended[-1:]:
         values = ", ".join(f"{path}={_shown(value)}" for path, value in last.parameters.items())

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tunewright.store.durable import replace_document
+from tunewright.store.events import EventLog
 from tunewright.tune.config import Tune
 from tunewright.tune.search import Evaluated, TrialFailed, search
 from tunewright.tune.study import open_study
@@ -86,9 +87,9 @@ def real_outcome(out: Path) -> list[Any]:
     trials = json.loads((out / "result.json").read_text("utf-8"))["search"]["trials"]
     table = [[t[name] for name in ("number", "parameters", "state", "value", "validations", "reason")] for t in trials]
     for trial in trials:
-        lines = (out / "trials" / f"{trial['number']:03d}" / "events.jsonl").read_text("utf-8").splitlines()
-        steps = [event["step"] for event in map(json.loads, lines) if event["kind"] == "step"]
-        table.append([trial["number"], steps])
+        events = EventLog(out / "trials" / f"{trial['number']:03d}" / "events.jsonl")
+        if trial["state"] == "complete":  # one that was pruned may have been killed between the decision and its log
+            table.append([trial["number"], [event["step"] for event in events.read("step")]])
     return table
 
 

@@ -83,7 +83,7 @@ def test_the_best_so_far_goes_down_where_lower_is_better() -> None:
 def test_slices_are_drawn_for_numbers_and_for_names() -> None:
     page = render(searched())
     assert page.count("complete trials over") == 2
-    assert "1e-4" in page, "a rate lies on a logarithmic axis"
+    assert "1e\N{MINUS SIGN}4" in page, "a rate lies on a logarithmic axis"
     assert ">甲</text>" in page
 
 
