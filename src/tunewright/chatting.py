@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,21 @@ from tunewright.adapt.save import CARD
 from tunewright.answering import locate_run
 from tunewright.errors import InputError
 from tunewright.infer.conversation import Conversation, open_conversation
+from tunewright.model.inspect import read_folder
 from tunewright.model.select import Select, select
 from tunewright.types import Sampling, Tell, tell_nobody
 
 
 @dataclass
 class Talk:
-    """One dialogue with one or two models; each keeps its own answers in its memory."""
+    """One dialogue with one or two models; each keeps its own answers in its memory.
+
+    An answer is cut where question and answer would be longer than ``context_tokens``, all that the models can read.
+    """
 
     speakers: dict[str, Conversation]
     sampling: Sampling
+    context_tokens: int
     system: str = ""
     _messages: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
@@ -29,8 +34,11 @@ class Talk:
         """The pieces of this speaker's answer as they come; what was said is remembered once it is complete."""
         history = self._messages.setdefault(speaker, self._opening())
         messages = [*history, {"role": "user", "content": text}]
+        conversation = self.speakers[speaker]
+        room = self.context_tokens - len(conversation.template.prompt(messages))
+        sampling = replace(self.sampling, max_tokens=max(1, min(self.sampling.max_tokens, room)))
         pieces: list[str] = []
-        for piece in self.speakers[speaker].stream(messages, self.sampling):
+        for piece in conversation.stream(messages, sampling):
             pieces.append(piece)
             yield piece
         history[:] = [*messages, {"role": "assistant", "content": "".join(pieces)}]
@@ -69,7 +77,8 @@ def open_talk(
         speakers["base"] = open_conversation(base.folder)
     tell("loading the model", 0, None, str(run))
     speakers["tuned"] = open_conversation(folder)
-    return Talk(speakers, sampling, system or str(card["options"].get("system", "")))
+    context = read_folder(folder, tell=tell).max_positions
+    return Talk(speakers, sampling, context, system or str(card["options"].get("system", "")))
 
 
 def read_card(folder: Path) -> dict[str, Any]:

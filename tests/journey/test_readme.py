@@ -161,7 +161,7 @@ def test_set_up_lines_name_what_is_there() -> None:
     made = [shlex.split(line)[1] for line in set_up if line.startswith("make ")]
     assert made == ["demo", "test"]
     assert set(made) <= targets
-    assert ".venv/bin/python -m pip install ." in set_up
+    assert ".venv/bin/python -m pip install '.[search,serve]'" in set_up
     assert (REPOSITORY / "pyproject.toml").is_file()
 
 
