@@ -33,7 +33,11 @@ SET_UP = ("python3 -m venv ", ".venv/bin/python -m pip install ", "source .venv/
 SERVE = "tunewright serve"
 """Commands that do not end: each is started, asked, and interrupted."""
 
-QUICK_CHAT = {"TUNEWRIGHT_EVALUATE__GENERATED_ROWS": "3", "TUNEWRIGHT_EVALUATE__MAX_NEW_TOKENS": "8"}
+QUICK_CHAT = {
+    "TUNEWRIGHT_ENCODE__MAX_LENGTH": "96",
+    "TUNEWRIGHT_EVALUATE__GENERATED_ROWS": "3",
+    "TUNEWRIGHT_EVALUATE__MAX_NEW_TOKENS": "8",
+}
 
 pytestmark = pytest.mark.timeout(600)
 
