@@ -60,7 +60,9 @@ def encode(tokenizer: Any, messages: Sequence[Message], max_length: int = 192) -
     written = ""
     for number, message in enumerate(messages, start=1):
         answers = message["role"] == "assistant"
-        given = tokenizer.apply_chat_template(messages[: number - 1], tokenize=False, add_generation_prompt=answers)
+        given = written
+        if answers:
+            given = tokenizer.apply_chat_template(messages[: number - 1], tokenize=False, add_generation_prompt=True)
         whole = tokenizer.apply_chat_template(messages[:number], tokenize=False)
         before, added = given[len(written) :], whole[len(given) :]
         for text, is_learnt in ((before, False), (added, answers)):
