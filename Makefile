@@ -31,7 +31,7 @@ demo: $(VENV)/.installed
 	$(BIN)/tunewright predict $(RUN_FOLDER) \
 	  "A gripping film with a wonderful cast." \
 	  "A dull story, badly acted and far too long." \
-	  "The story is thin, but the music saves it."
+	  "Funny, warm and beautifully filmed."
 	$(BIN)/python examples/ask_over_http.py $(RUN_FOLDER) "A gripping film with a wonderful cast."
 	@echo
 	@echo "The report:             $(RUN_FOLDER)/report.html (open it in a browser; docs/guide.md says how to read it)"

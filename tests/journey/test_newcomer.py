@@ -51,6 +51,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("run data", "this is a folder", "data.path=data/训练.csv"),
         ("run /dev/null", "not a plain file", "data.path=FILE"),
         ("run en.csv --out notes", "holds other files", "--out notes-2"),
+        ("run en.csv --out .", "holds other files", "--out /"),
         ("run en.csv --out en.csv", "must be a folder", "--out en.csv-2"),
         ("run en.csv train.lr", "neither the recipe nor an option", "tunewright run --help"),
         ("run en.csv =3", "sets one option", "train.lr=VALUE"),

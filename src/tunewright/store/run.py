@@ -245,7 +245,8 @@ def _read_identity(folder: Path) -> dict[str, Any] | None:
 
 def _beside(folder: Path) -> str:
     """The first free name beside a folder, as it is typed."""
-    free = next(name for n in itertools.count(2) if not (name := folder.with_name(f"{folder.name}-{n}")).exists())
+    named = folder if folder.name else folder.absolute()
+    free = next(path for n in itertools.count(2) if not (path := named.with_name(f"{named.name}-{n}")).exists())
     return shlex.join(["--out", str(free)])
 
 
