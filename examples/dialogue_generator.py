@@ -68,7 +68,8 @@ def encode(tokenizer: Any, messages: Sequence[Message], max_length: int = 192) -
         for text, is_learnt in ((before, False), (added, answers)):
             piece = tokenizer(text, add_special_tokens=False)["input_ids"]
             ids += piece
-            labels += piece if is_learnt else [IGNORED] * len(piece)
+            num_learnt = piece.index(tokenizer.eos_token_id) + 1 if is_learnt else 0  # not the line break that follows
+            labels += piece[:num_learnt] + [IGNORED] * (len(piece) - num_learnt)
         written = whole
     return ids[:max_length], labels[:max_length]
 

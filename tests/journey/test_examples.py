@@ -269,9 +269,8 @@ def test_the_dialogue_generator_learns_answers_and_their_ends(
                 token if is_supervised and turn in learnt else example["IGNORED"]
                 for token, is_supervised, turn in zip(chat.ids, chat.supervised, chat.turn, strict=True)
             ]
-            assert tokenizer.decode(ids) == tokenizer.decode(chat.ids)
+            assert (ids, labels) == (chat.ids, wanted)
             assert [label for label in labels if label != -100][-1] == tokenizer.eos_token_id
-            assert sum(label != -100 for label in labels) >= sum(label != -100 for label in wanted)
     program = [f"{REPOSITORY}/examples/dialogue_generator.py", "--rows", "16", "--epochs", "2"]
     monkeypatch.setattr(sys, "argv", program)
     runpy.run_path(program[0], run_name="__main__")
