@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -68,7 +69,8 @@ def _handler(server: FakeServer) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(content) - start))
             self.end_headers()
-            self.wfile.write(content[start : start + fault] if fault else content[start:])
+            with suppress(ConnectionError):  # a client that has seen enough hangs up
+                self.wfile.write(content[start : start + fault] if fault else content[start:])
             self.close_connection = bool(fault)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
