@@ -423,7 +423,7 @@ class Road:
             "hashes": {"data": self.digest, "encoded": encoded.fingerprint, "base": base.digest},
             "timings": {**timings, "total": sum(timings.values())},
             "peak_memory_bytes": result.peak_memory_bytes(),
-            "next_commands": self._next_commands() if report else [to_finish(self.command)],
+            "next_commands": result.next_commands(self.folder.folder, report) if report else [to_finish(self.command)],
         }
         if encoded.xray is not None:
             content["xray"] = Shown(self.recipe.report).select_xray(encoded.xray)
@@ -439,10 +439,6 @@ class Road:
         self.folder.write_document("report.html", render(content))
         self.folder.write_document("result.json", content)
         return content
-
-    def _next_commands(self) -> list[str]:
-        predict = ["tunewright", "predict", str(self.folder.folder)]
-        return [shlex.join([*predict, "your text here"]), shlex.join([*predict, "FILE", "-o", "answers.csv"])]
 
     def _followed(self) -> str:
         return self._chosen("train.followed_metric") or self._chosen("evaluate.metric")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -93,6 +94,15 @@ def verdict_part(report: Report, dataset: Dataset, shown: Shown, task: Any) -> d
         "errors": shown.select_errors(_errors(report, dataset, task)),
         **({"dialogues": shown.select_dialogues(_dialogues(report, dataset))} if report.answered else {}),
     }
+
+
+def next_commands(folder: Path, report: Report) -> list[str]:
+    """What to type to use the tuned model: talk with one whose answers were generated, ask one that chooses labels."""
+    run = str(folder)
+    if report.verdict.checks:
+        return [shlex.join(["tunewright", "chat", run, "--base"]), shlex.join(["tunewright", "serve", run])]
+    predict = ["tunewright", "predict", run]
+    return [shlex.join([*predict, "your text here"]), shlex.join([*predict, "FILE", "-o", "answers.csv"])]
 
 
 def config_part(loaded: Loaded[Recipe], choices: Sequence[Choice]) -> dict[str, Any]:

@@ -59,6 +59,7 @@ def test_a_run_ends_with_a_verdict_and_an_x_ray(tuned: dict[str, Any]) -> None:
     roles = {each["role"]: each for each in tuned["xray"]["roles"]}
     assert roles["assistant"]["supervised"] > 0 == roles["user"]["supervised"]
     assert tuned["xray"]["unsupervised_ends"] == 0
+    assert tuned["next_commands"][0] == f"tunewright chat {tuned['run']} --base"
     assert tuned["curves"]["evaluations"][-1]["metric"] == "nll_per_token"
     assert tuned["curves"]["evaluations"][-1]["value"] < tuned["curves"]["evaluations"][0]["value"]
     page = Path(tuned["report"]).read_text(encoding="utf-8")
