@@ -54,6 +54,7 @@ def say(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, dict[s
     return code, json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.index
 @pytest.mark.timeout(240)
 def test_a_real_model_is_kept_watched_and_retrained(
     movie_reviews_file: Path, minilm_folder: Path, capsys: pytest.CaptureFixture[str]

@@ -248,6 +248,7 @@ def test_the_ngram_predictor_learns_real_dialogues(language: str, capsys: pytest
 # ------------------------------------------------------------------------------------------------ dialogue generator
 
 
+@pytest.mark.index
 @pytest.mark.timeout(300)
 def test_the_dialogue_generator_learns_answers_and_their_ends(
     smollm2_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -16,6 +16,8 @@ from tunewright.evaluate.resample import holm
 from tunewright.maintain.watch import Watch, watch
 from tunewright.types import Label, Window
 
+pytestmark = pytest.mark.index
+
 NUM_WINDOWS = 200
 ROWS = 40
 REFERENCE = 80
