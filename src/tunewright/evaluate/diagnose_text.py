@@ -45,7 +45,7 @@ def diagnose_text(symptoms: TextSymptoms, command: str, run: str = "RUN") -> Dia
     causes: tuple[tuple[Cause, Callable[[TextSymptoms], list[str]], str], ...] = (
         ("does not stop", _does_not_stop, _let_it_stop(symptoms)),
         ("repeats itself", _repeats_itself, _epochs(symptoms)),
-        ("forgot too much", _forgot, "method=lora"),
+        ("forgot too much", _forgot, _less(symptoms)),
         ("under-fit", _under_fit, f"train.epochs={_more(symptoms)}"),
         ("over-fit", _over_fit, _epochs(symptoms)),
         ("too few rows", _too_few_answers, "evaluate.generated_rows=200"),
@@ -188,3 +188,9 @@ def _epochs(symptoms: TextSymptoms) -> str:
     place = values.index(min(values)) + 1 if values else 0
     best = math.ceil(epochs * place / max(1, len(values)))
     return f"train.epochs={best}" if 0 < best < epochs else "train.optimizer.weight_decay=0.1"
+
+
+def _less(symptoms: TextSymptoms) -> str:
+    """Half the epochs; where there is only one, a method that moves less."""
+    epochs = math.floor(symptoms.curves.epochs / 2)
+    return f"train.epochs={epochs}" if epochs >= 1 else "method=lora"

@@ -100,7 +100,7 @@ def test_what_was_forgotten_stops_the_verdict(bench: Any) -> None:
     assert failed == ["retention_en", "retention_zh"]
     assert check(report, "retention_en").value == pytest.approx(3.0)
     assert report.diagnosis.cause == "forgot too much"
-    assert report.diagnosis.next_command == "tunewright run RECIPE method=lora"
+    assert report.diagnosis.next_command == "tunewright run RECIPE train.epochs=1"
     assert (
         bench.judge(
             systems, retention_limit=4.0, retention=lambda language: retention(1e3, 1e3 + 350, 350)
