@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tunewright.adapt.save import CARD
 from tunewright.answering import locate_run
 from tunewright.errors import InputError
+from tunewright.infer.card import require_card, writes_text
 from tunewright.infer.conversation import Conversation, open_conversation
 from tunewright.model.inspect import read_folder
 from tunewright.model.select import Select, select
@@ -35,10 +34,11 @@ class Talk:
         history = self._messages.setdefault(speaker, self._opening())
         messages = [*history, {"role": "user", "content": text}]
         conversation = self.speakers[speaker]
-        room = self.context_tokens - len(conversation.template.prompt(messages))
+        prompt = conversation.template.prompt(messages)
+        room = self.context_tokens - len(prompt)
         sampling = replace(self.sampling, max_tokens=max(1, min(self.sampling.max_tokens, room)))
         pieces: list[str] = []
-        for piece in conversation.stream(messages, sampling):
+        for piece in conversation.pieces(conversation.engine.stream(prompt, sampling)):
             pieces.append(piece)
             yield piece
         history[:] = [*messages, {"role": "assistant", "content": "".join(pieces)}]
@@ -67,7 +67,7 @@ def open_talk(
 ) -> Talk:
     """A Talk with the model tuned in ``run``, and with its base beside it. Raises InputError where it does not write text."""
     folder = locate_run(run, runs) / "model"
-    card = read_card(folder)
+    card = _card_of_writer(folder)
     speakers = {}
     if with_base:
         tell("loading the base", 0, None, str(card["base"]))
@@ -81,18 +81,10 @@ def open_talk(
     return Talk(speakers, sampling, context, system or str(card["options"].get("system", "")))
 
 
-def read_card(folder: Path) -> dict[str, Any]:
-    """What is known of the tuned model in ``folder``. Raises InputError for one that does not write text."""
-    path = folder / CARD
-    if not path.is_file():
-        raise InputError(
-            "there is no tuned model here",
-            where=str(folder),
-            allowed=f"the model folder of a finished run, with {CARD}",
-            hint="tunewright runs list",
-        )
-    card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    if card.get("task") != "chat":
+def _card_of_writer(folder: Path) -> dict[str, Any]:
+    """The card of the tuned model in ``folder``. Raises InputError for one that does not write text."""
+    card = require_card(folder)
+    if not writes_text(card):
         raise InputError(
             "this model does not write text",
             where=str(folder),

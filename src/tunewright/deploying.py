@@ -12,13 +12,14 @@ from typing import Any, Literal
 import torch
 
 from tunewright import extensions
-from tunewright.adapt.save import CARD, Tuned, load_model
+from tunewright.adapt.save import Tuned, load_model
 from tunewright.answering import locate_run
 from tunewright.assets import catalogue
 from tunewright.data.prepare import open_dataset
 from tunewright.deploy.card import Facts, model_card
 from tunewright.deploy.certificate import Certificate, Certify, certify, sample
 from tunewright.errors import InputError
+from tunewright.infer.card import require_card, writes_text
 from tunewright.infer.load import load_language_model, load_tokenizer, tokenize
 from tunewright.infer.predict import predict_logits
 from tunewright.infer.template import ChatTemplate
@@ -30,7 +31,6 @@ from tunewright.types import Floats, Tell, tell_nobody
 
 FAMILY = "deploy.exporter"
 DEFAULT = "transformers"
-CHAT = "chat"
 README = "README.md"
 CERTIFICATE = "certificate.json"
 LICENCES = ("LICENSE", "LICENCE", "NOTICE", "COPYING")
@@ -125,8 +125,7 @@ def _open(folder: Path, tell: Tell) -> _Source:
             allowed="a run with a result and a tuned model",
             hint=f"finish it: tunewright run {folder / 'recipe.yaml'}",
         )
-    card = json.loads((model.folder / CARD).read_text(encoding="utf-8"))
-    return _Source(folder, result, model, card)
+    return _Source(folder, result, model, require_card(model.folder))
 
 
 def _certified(
@@ -157,16 +156,16 @@ def _validation_rows(source: _Source, most: int) -> tuple[list[Any], int]:
             hint=f"tunewright run {source.folder / 'recipe.yaml'} writes them again",
         )
     rows = sample(len(table), most)
-    column = "messages" if source.card["task"] == CHAT else "text"
+    column = "messages" if writes_text(source.card) else "text"
     values = table[column].take(rows).to_pylist()
-    if source.card["task"] == CHAT:
+    if writes_text(source.card):
         values = [json.loads(value) if isinstance(value, str) else value for value in values]
     return values, len(table)
 
 
 def _as_tuned(source: _Source) -> Reader:
     folder = source.folder / "model"
-    return _Chat(folder) if source.card["task"] == CHAT else _Classifier(load_model(folder))
+    return _Chat(folder) if writes_text(source.card) else _Classifier(load_model(folder))
 
 
 class _Classifier:

@@ -30,7 +30,7 @@ from tunewright.report.render import render
 from tunewright.store.digest import digest_json
 from tunewright.store.run import CHECKPOINTS, RESULT, RunFolder
 from tunewright.store.runs import begun, find_run
-from tunewright.tune.library import load_optuna
+from tunewright.tune.bridge import load_optuna
 from tunewright.tune.search import Evaluated, TrialFailed, search
 from tunewright.tune.space import describe_space, read_space
 from tunewright.tune.study import Study, open_study

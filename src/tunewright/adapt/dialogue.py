@@ -14,7 +14,7 @@ from tunewright.types import Choice, ColumnProfile, Example, Field, Finding, Rec
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from tunewright.infer.template import ChatTemplate
+    from tunewright.infer.template import ChatTemplate, TokenizedChat
 
 FORMS: Mapping[str, Sequence[Field]] = {
     "messages": (
@@ -184,6 +184,20 @@ def learnt_turns(messages: Sequence[Mapping[str, Any]], which: str) -> set[int]:
     return {index for index in (answers[-1:] if which == "last" else answers) if messages[index].get("weight") != 0}
 
 
+def split_last(messages: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], str]:
+    """What comes before the assistant's last turn, and that turn's text."""
+    last = max(index for index, message in enumerate(messages) if message["role"] == "assistant")
+    return list(messages[:last]), str(messages[last]["content"])
+
+
+def weigh(chat: TokenizedChat, learnt: set[int], first: int = 0) -> list[float]:
+    """1 for each supervised token of the turns to learn, counted from turn ``first``; the first token follows nothing."""
+    return [
+        float(is_supervised and turn - first in learnt and at > 0)
+        for at, (is_supervised, turn) in enumerate(zip(chat.supervised, chat.turn, strict=True))
+    ]
+
+
 class DialogueEncoder:
     """Dialogues as token ids with a weight to each token, and the X-ray of what is supervised (promise N2)."""
 
@@ -218,11 +232,7 @@ class DialogueEncoder:
             except InputError as error:
                 error.where = f"{file}:{line}"
                 raise
-            learnt = self._learnt(messages)
-            weights = [
-                float(is_supervised and turn in learnt and at > 0)
-                for at, (is_supervised, turn) in enumerate(zip(chat.supervised, chat.turn, strict=True))
-            ]
+            weights = weigh(chat, self._learnt(messages))
             roles = [message["role"] for message in messages]
             examples.append(Example(chat.ids[:max_length], weights[:max_length], chat.turn[:max_length], roles))
         return examples

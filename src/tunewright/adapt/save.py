@@ -24,12 +24,11 @@ from tunewright.adapt.attach import build_classifier, head_settings, is_stock
 from tunewright.adapt.classifier import Classifier
 from tunewright.adapt.layout import Layout, layout_of
 from tunewright.errors import InputError
+from tunewright.infer.card import CARD, read_card, require_card, writes_text
 from tunewright.infer.golden import GOLDEN, golden_ids
 from tunewright.infer.load import load_tokenizer, load_trunk, read_config
 from tunewright.store.artifact import Draft
 from tunewright.types import Adapter, Base, Classified, Floats
-
-CARD = "tunewright.json"
 
 WEIGHTS = "model.safetensors"
 
@@ -124,15 +123,8 @@ def save_classifier_adapter(
 
 def load_model(folder: Path) -> Tuned:
     """The tuned model in ``folder`` (a run's ``model`` folder). Raises InputError if it holds none."""
-    card = _read_card(folder)
-    if card is None:
-        raise InputError(
-            "there is no tuned model here",
-            where=str(folder),
-            allowed=f"the model folder of a finished run, with {CARD}",
-            hint="tunewright runs list",
-        )
-    if "labels" not in card:
+    card = require_card(folder)
+    if writes_text(card):
         raise InputError(
             "this model writes text and chooses no labels",
             where=str(folder),
@@ -155,8 +147,12 @@ def load_weights(folder: Path, task: HeadedTask, architecture: str, kind: str) -
 
 def take_up_head(module: Classifier, base: Base, task: HeadedTask) -> bool:
     """Go on with the head of an earlier run where ``base`` is one for the same labels and the same kind of head."""
-    card = _read_card(base.folder)
-    if card is None or (card["labels"], card["multi_label"]) != (list(task.labels), task.multi_label):
+    card = read_card(base.folder)
+    if (
+        card is None
+        or writes_text(card)
+        or (card["labels"], card["multi_label"]) != (list(task.labels), task.multi_label)
+    ):
         return False
     layout = layout_of(base.architecture, base.kind)
     if _shape_of_head(layout, _rebuild_task(card)) != _shape_of_head(layout, task):
@@ -176,12 +172,6 @@ def _load_head(module: Classifier, folder: Path, layout: Layout) -> None:
     with safe_open(folder / WEIGHTS, framework="pt") as stored:
         head = {name: stored.get_tensor(names[f"head.{name}"]) for name in module.head.state_dict()}
     module.head.load_state_dict(head)
-
-
-def _read_card(folder: Path) -> dict[str, Any] | None:
-    path = folder / CARD
-    card: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    return card
 
 
 def _rebuild_task(card: Mapping[str, Any]) -> HeadedTask:

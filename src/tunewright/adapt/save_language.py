@@ -13,7 +13,8 @@ from collections.abc import Mapping
 import torch
 
 from tunewright.adapt.language import LanguageModel
-from tunewright.adapt.save import CARD, WEIGHTS, kept_config, save_tokenizer
+from tunewright.adapt.save import WEIGHTS, kept_config, save_tokenizer
+from tunewright.infer.card import CARD
 from tunewright.infer.golden import GOLDEN, golden_ids
 from tunewright.infer.load import load_tokenizer
 from tunewright.infer.template import ChatTemplate

@@ -12,6 +12,7 @@ from typing import Any
 
 from tunewright.deploy import usage
 from tunewright.deploy.wording import OUTCOMES, SYSTEMS, WORDS
+from tunewright.infer.card import writes_text
 
 HUB_LICENCES = frozenset(
     "apache-2.0 mit bsd-2-clause bsd-3-clause cc-by-4.0 cc-by-sa-4.0 cc-by-nc-4.0 cc0-1.0 gpl-3.0 gemma llama3".split()
@@ -35,7 +36,7 @@ class Facts:
     @property
     def is_chat(self) -> bool:
         """Whether the model answers in text."""
-        return bool(self.model["task"] == "chat")
+        return writes_text(self.model)
 
 
 def model_card(facts: Facts, language: str) -> str:

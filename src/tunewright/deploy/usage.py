@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tunewright.infer.card import writes_text
+
 _TEXTS = ["a gripping film", "浪费时间"]
 _ADAPTED = """base = {kind}.from_pretrained({base!r}{options})  # the folder of the base
 model = PeftModel.from_pretrained(base, folder).eval()
@@ -21,7 +23,7 @@ print(tokenizer.decode(answer[0, inputs["input_ids"].shape[1] :], skip_special_t
 
 def code(model: Mapping[str, Any], form: str) -> str:
     """The program for a model with this ``tunewright.json``, exported as ``form``."""
-    is_chat = model["task"] == "chat"
+    is_chat = writes_text(model)
     kind = "AutoModelForCausalLM" if is_chat else "AutoModelForSequenceClassification"
     imports = f"from transformers import {kind}, AutoTokenizer\n"
     options = "" if is_chat else f", num_labels={num_outputs(model)}"

@@ -24,20 +24,17 @@ from tunewright.types import SPLITS, Classified, Encoded, Floats, Ints, Report
 
 @dataclass
 class Bench:
-    """The tuned model with all that is needed to judge it. Splits are evaluated once and remembered."""
+    """The tuned model with all that is needed to judge it."""
 
     case: Case
     module: torch.nn.Module
     tokenizer: Any
     load_base: Callable[[], torch.nn.Module]
-    _answers: dict[str, Classified] = field(default_factory=dict)
     _embeddings: dict[str, Floats] = field(default_factory=dict)
 
     def answers(self, split: str) -> Classified:
         """What the tuned model says about a split, in fp32, as it will be served."""
-        if split not in self._answers:
-            self._answers[split] = self._answer(read_examples(self.case.encoded, split), split)
-        return self._answers[split]
+        return self._answer(read_examples(self.case.encoded, split), split)
 
     def seen(self, rows: Ints) -> Classified:
         """What the tuned model says about some of the rows it was trained on."""

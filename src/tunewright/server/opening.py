@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
-from tunewright.adapt.save import CARD, load_model
+from tunewright.adapt.save import load_model
 from tunewright.answering import locate_run
 from tunewright.errors import InputError
+from tunewright.infer.card import CARD, read_card, writes_text
 from tunewright.infer.conversation import open_conversation
 from tunewright.infer.golden import check_golden
 from tunewright.infer.load import load_tokenizer
@@ -19,8 +18,6 @@ from tunewright.store.artifact import open_artifact
 from tunewright.store.manifest import is_artifact
 from tunewright.store.run import is_run
 from tunewright.types import Tell, tell_nobody
-
-CHAT = "chat"
 
 
 def open_model(what: str, *, runs: str | Path = "runs", accept_terms: bool = False, tell: Tell = tell_nobody) -> Model:
@@ -45,8 +42,8 @@ def open_folder(folder: Path, name: str, tell: Tell = tell_nobody) -> Model:
     tell("checking the files", 0, None, str(folder))
     if is_artifact(folder):
         open_artifact(folder)
-    card = _read_card(folder)
-    if card is not None and card.get("task") != CHAT:
+    card = read_card(folder)
+    if card is not None and not writes_text(card):
         tuned = load_model(folder)
         checked = check_golden(card, load_tokenizer(folder), folder=folder)
         return Model(name=name, folder=folder, context_tokens=tuned.max_length, tuned=tuned, checked=checked)
@@ -67,9 +64,3 @@ def open_folder(folder: Path, name: str, tell: Tell = tell_nobody) -> Model:
         raise
     context = portrait.max_positions
     return Model(name=name, folder=folder, context_tokens=context, conversation=conversation, checked=checked)
-
-
-def _read_card(folder: Path) -> dict[str, Any] | None:
-    path = folder / CARD
-    card: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    return card

@@ -18,8 +18,8 @@ from typing import Any, Literal
 from tunewright import extensions
 from tunewright.errors import GateError
 from tunewright.seams import Strategy
+from tunewright.tune.bridge import Pruning, load_optuna
 from tunewright.tune.config import Pruner, Tune
-from tunewright.tune.library import Pruning, load_optuna
 from tunewright.tune.study import Study
 from tunewright.types import Space, Tell, Trial, Trials, tell_nobody
 

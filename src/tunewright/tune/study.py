@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunewright.errors import CorruptError, MachineError
 from tunewright.store.output import writing
-from tunewright.tune.library import STATES, direction, distributions, frozen, load_optuna
+from tunewright.tune.bridge import STATES, direction, distributions, frozen, load_optuna
 from tunewright.types import Space, Trial, Trials, Value
 
 if TYPE_CHECKING:

@@ -14,9 +14,10 @@ import torch
 
 from tunewright.adapt.attach import attach_head, read_pooler
 from tunewright.adapt.classifier import Classifier
-from tunewright.adapt.save import CARD, Tuned, load_model, save_model
+from tunewright.adapt.save import Tuned, load_model, save_model
 from tunewright.adapt.task.classify import Classify
 from tunewright.errors import InputError
+from tunewright.infer.card import CARD
 from tunewright.infer.load import load_tokenizer, tokenize
 from tunewright.infer.predict import predict_logits
 from tunewright.store.artifact import commit_artifact

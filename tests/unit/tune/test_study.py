@@ -12,8 +12,8 @@ import optuna
 import pytest
 
 from tunewright.errors import CorruptError, GateError, InputError, Interrupted
+from tunewright.tune.bridge import Pruning, load_optuna
 from tunewright.tune.config import Pruner, Tune
-from tunewright.tune.library import Pruning, load_optuna
 from tunewright.tune.search import Evaluated, TrialFailed, make_pruner, search
 from tunewright.tune.study import open_study
 from tunewright.types import Range, Space, Trial, Trials

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from tunewright.adapt.dialogue import FORMS, learnt_turns, read_dialogue, recognise_dialogues
+from tunewright.adapt.dialogue import FORMS, learnt_turns, read_dialogue, recognise_dialogues, split_last
 from tunewright.adapt.ranges import training_ranges
 from tunewright.config.base import ComponentConfig, Option
 from tunewright.seams import RowEncoder
@@ -184,9 +184,3 @@ def parse(text: object) -> list[Message]:
     """The messages of a stored row."""
     messages: list[Message] = json.loads(str(text))
     return messages
-
-
-def split_last(messages: Sequence[Message]) -> tuple[list[Message], str]:
-    """What comes before the assistant's last turn, and that turn's text."""
-    last = max(index for index, message in enumerate(messages) if message["role"] == "assistant")
-    return list(messages[:last]), str(messages[last]["content"])

@@ -10,12 +10,11 @@ from typing import Any
 import torch
 
 from tunewright.errors import InputError
+from tunewright.infer.card import writes_text
 from tunewright.infer.load import quiet
 from tunewright.store.artifact import Draft
 from tunewright.store.manifest import MANIFEST
 from tunewright.types import Floats
-
-CHAT = "chat"
 
 
 class StockReader:
@@ -50,7 +49,7 @@ def load_stock(folder: Path, model: Mapping[str, Any], **options: Any) -> Any:
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
     quiet()
-    kind: Any = AutoModelForCausalLM if model["task"] == CHAT else AutoModelForSequenceClassification
+    kind: Any = AutoModelForCausalLM if writes_text(model) else AutoModelForSequenceClassification
     try:
         return kind.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, **options)
     except (OSError, ValueError) as error:
@@ -68,7 +67,7 @@ def load_stock_tokenizer(folder: Path, model: Mapping[str, Any]) -> Any:
 
     quiet()
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    if model["task"] == CHAT and not tokenizer.chat_template:
+    if writes_text(model) and not tokenizer.chat_template:
         raise InputError(
             "the tokenizer of this model has no chat template, so nobody else can talk to it",
             where=str(folder),
@@ -80,7 +79,7 @@ def load_stock_tokenizer(folder: Path, model: Mapping[str, Any]) -> Any:
 
 def check_head(model: Mapping[str, Any], folder: Path) -> None:
     """Raise InputError for a classifier whose head is not one of transformers' own."""
-    if model["task"] != CHAT and not model["stock_class"]:
+    if not writes_text(model) and not model["stock_class"]:
         head = {name: model["options"].get(name) for name in ("pooling", "activation")}
         raise InputError(
             "this classifier has a head that no class of transformers computes",

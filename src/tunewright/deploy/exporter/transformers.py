@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from tunewright.deploy.exporter._stock import (
-    CHAT,
     StockReader,
     check_head,
     copy_files,
     load_stock,
     load_stock_tokenizer,
 )
+from tunewright.infer.card import require_card, writes_text
 from tunewright.infer.load import load_tokenizer
 from tunewright.infer.template import ChatTemplate
 from tunewright.seams import Reader
@@ -39,7 +39,7 @@ class Transformers:
         copy_files(source, draft, but=(GENERATION,))
         path = source / GENERATION
         known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        if json.loads((source / "tunewright.json").read_text(encoding="utf-8"))["task"] == CHAT:
+        if writes_text(require_card(source)):
             known["eos_token_id"] = list(ChatTemplate.of(source, load_tokenizer(source)).stop_ids)
         if known:
             draft.write_json(GENERATION, known)

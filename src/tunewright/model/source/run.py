@@ -6,12 +6,12 @@ from pathlib import Path
 
 from tunewright.assets import read_provenance
 from tunewright.errors import InputError
+from tunewright.infer.card import CARD
 from tunewright.model.source.base import Description, Fetched, Order
 from tunewright.store.document import parse_object
 from tunewright.store.runs import find_run
 
 _PREFIX = "run:"
-_CARD = "tunewright.json"
 
 
 class Run:
@@ -59,6 +59,6 @@ def _licence(model: Path) -> str:
     if provenance is not None:
         return str(provenance.get("licence", ""))
     try:
-        return str(parse_object((model / _CARD).read_bytes()).get("licence", ""))
+        return str(parse_object((model / CARD).read_bytes()).get("licence", ""))
     except (OSError, ValueError):
         return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tunewright.config.base import ComponentConfig, Option
-from tunewright.tune.library import load_optuna, sample, seed_of
+from tunewright.tune.bridge import load_optuna, sample, seed_of
 from tunewright.types import Space, Trials, Value
 
 
