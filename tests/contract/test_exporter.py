@@ -100,7 +100,13 @@ def _with_tokenizer_of(tuned: Path, base: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", extensions.names(FAMILY))
 def test_a_classifier_that_no_stock_class_computes_is_refused(name: str, exporter: Exporter, chat_run: Path) -> None:
-    card = {"task": "classify", "stock_class": None, "architecture": "bert", "options": {"pooling": "mean"}}
+    card = {
+        "task": "classify",
+        "stock_class": None,
+        "architecture": "bert",
+        "options": {"pooling": "mean"},
+        "labels": ["no", "yes"],
+    }
     with pytest.raises(InputError) as caught:
         exporter.check(card, chat_run)
     assert "pooling=mean" in str(caught.value.given)
