@@ -298,8 +298,8 @@ def test_the_template_of_a_family(family: str, run_process: RunProcess, tmp_path
     assert template.ends_turn == (family != "chatglm3")
     encoded = 0
     for tools in (None, TOOLS_OF_COHERE if "tool_use" in templates_of(settings) else TOOLS):
-        for name, messages in DIALOGUES.items():
-            messages = unspelled(messages)  # what spells a control token is text here, and a token there
+        for name, dialogue in DIALOGUES.items():
+            messages = unspelled(dialogue)  # what spells a control token is text here, and a token there
             given = [{key: value for key, value in message.items() if value is not None} for message in messages]
             try:
                 chat = template.encode(messages, tools=tools)
