@@ -203,6 +203,10 @@ class Method(Protocol):
         """A plain module that computes what the trained one computes."""
         ...
 
+    def search_space(self, plan: Plan) -> Space:
+        """Which options of the method `tune` varies where the recipe declares no space, beside what the task proposes."""
+        ...
+
 
 class Metric(Protocol):
     """A metric (``evaluate/metric/*.py``): one row of statistics per example, and a value from weighted rows."""

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tunewright import pipeline, result
+from tunewright import extensions, pipeline, result
 from tunewright.config.base import AUTO
 from tunewright.config.load import with_automatic
 from tunewright.config.write import to_yaml
@@ -27,6 +27,7 @@ from tunewright.judging import followed
 from tunewright.pipeline import Road, Watcher
 from tunewright.recipe import Request, as_command, leaves, read_request, run_name
 from tunewright.report.render import render
+from tunewright.seams import Method
 from tunewright.store.digest import digest_json
 from tunewright.store.run import CHECKPOINTS, RESULT, RunFolder
 from tunewright.store.runs import begun, find_run
@@ -163,15 +164,18 @@ def _prepare(asked: Asked, road: Road, folder: RunFolder, runs: Path, command: l
 
 
 def _space(asked: Asked, road: Road, plan: Plan) -> Space:
-    """The declared space, or what the task proposes."""
+    """The declared space, or what the task and the method propose."""
     recipe = road.recipe
     if recipe.tune.space:
         options = {path for path, _ in leaves(recipe.model_dump(mode="json")) if path.partition(".")[0] in SEARCHED}
         return read_space(recipe.tune.space, options, asked.refuse)
-    proposed: Space = road.task.search_space(plan)
-    road.choices.append(Choice("tune.space", list(proposed), "what the task proposes, around the plan's values"))
+    method: Method = extensions.load(recipe.method.family, recipe.method.name)(recipe.method.config)
+    of_task, of_method = road.task.search_space(plan), method.search_space(plan)
+    space: Space = {**of_task, **of_method}
+    who = f"the task {recipe.task.name} and the method {recipe.method.name} propose"
+    road.choices.append(Choice("tune.space", list(space), f"what {who}, around the plan's values"))
     road.watcher.say(road.choices[-1])
-    return proposed
+    return space
 
 
 def _search(ready: Ready) -> dict[str, Any]:

@@ -76,7 +76,7 @@ class Tune:
         space: dict[str, Bounds.Config | Choices] = Option(
             {},
             "Option path -> {low, high, log, step} or a list of values; of model, task, method, encode, train and seed. "
-            "Empty: what the task proposes.",
+            "Empty: what the task and the method propose.",
             examples=[{"train.lr": [1e-5, 1e-4]}],
         )
         pruner: Pruner.Config = Option(Pruner.Config(), "When a bad trial is stopped early.")
