@@ -239,8 +239,8 @@ class DialogueEncoder:
 
     def cut(self, example: Example, max_length: int) -> Example:
         """The right end is cut off."""
-        ids, weights, turns = (each[:max_length] for each in (example.ids, example.target, example.turns))
-        return Example(ids, weights, turns, example.roles)
+        kept = slice(max_length)
+        return Example(example.ids[kept], example.target[kept], example.turns[kept], example.roles)
 
     def inspect(self, examples: Sequence[Example], cut: Sequence[bool]) -> None:
         """Count what is supervised, by role; keep the first dialogues as coloured pieces."""

@@ -83,7 +83,13 @@ def test_every_row_is_tokenized_once_and_cut_as_the_tokenizer_cuts(
     dataset = make_dataset({**ROWS, "train": [*ROWS["train"], (f"{LONG} {LONG}", ["good"])] * 3})
     encoder: Any = Classify().bind(dataset).open_encoder(bert)
     plain, seen = encoder.encode, list[int]()
-    monkeypatch.setattr(encoder, "encode", lambda rows: seen.extend(rows["id"].to_pylist()) or plain(rows))
+
+    def counting(rows: Any) -> list[Example]:
+        seen.extend(rows["id"].to_pylist())
+        found: list[Example] = plain(rows)
+        return found
+
+    monkeypatch.setattr(encoder, "encode", counting)
     target = tmp_path / "encoded"
     encoded = encode(Encode.Config(**asked), dataset=dataset, base=bert, encoder=encoder, target=target, key="key")
     assert sorted(seen) == list(range(sum(dataset.splits.values())))
