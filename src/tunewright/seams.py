@@ -163,8 +163,12 @@ class RowEncoder(Protocol):
         """What was decided for the user."""
         ...
 
-    def encode(self, rows: pa.Table, max_length: int | None) -> list[Example]:
-        """The rows in order; whole where ``max_length`` is None."""
+    def encode(self, rows: pa.Table) -> list[Example]:
+        """The rows in order, whole."""
+        ...
+
+    def cut(self, example: Example, max_length: int) -> Example:
+        """A longer example with ``max_length`` tokens: what its row would be if the text ended earlier."""
         ...
 
     def inspect(self, examples: Sequence[Example], cut: Sequence[bool]) -> None:
@@ -201,6 +205,10 @@ class Method(Protocol):
 
     def fold(self, trainable: Trainable) -> torch.nn.Module:
         """A plain module that computes what the trained one computes."""
+        ...
+
+    def search_space(self, plan: Plan) -> Space:
+        """Which options of the method `tune` varies where the recipe declares no space, beside what the task proposes."""
         ...
 
 

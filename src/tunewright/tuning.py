@@ -11,13 +11,13 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tunewright import pipeline, result
+from tunewright import extensions, pipeline, result
 from tunewright.config.base import AUTO
 from tunewright.config.load import with_automatic
 from tunewright.config.write import to_yaml
@@ -27,6 +27,7 @@ from tunewright.judging import followed
 from tunewright.pipeline import Road, Watcher
 from tunewright.recipe import Request, as_command, leaves, read_request, run_name
 from tunewright.report.render import render
+from tunewright.seams import Method
 from tunewright.store.digest import digest_json
 from tunewright.store.run import CHECKPOINTS, RESULT, RunFolder
 from tunewright.store.runs import begun, find_run
@@ -43,10 +44,14 @@ PREPARED = "prepared"
 SEARCHED = ("model", "task", "method", "encode", "train", "seed")
 """Sections whose options may vary. What is judged on (data, evaluate) is the same for all trials."""
 
+SEARCHED_OF_TEXT = ("method", "train", "seed")
+"""The same for text: what decides its tokens is part of what is judged on, since trials are compared by nats per token."""
+
 MACHINE = ("train.device", "train.threads", "train.dtype")
 """Decided once for all trials: measured anew each time, a busy moment would change a trial's numbers."""
 
 MODEL = "model"
+ADAPTER = "adapter"
 
 NO_SEARCH = ("trials", "seconds", "keep", "failures")
 """Options of ``tune`` with which a search goes on as it is."""
@@ -146,7 +151,7 @@ def _prepare(asked: Asked, road: Road, folder: RunFolder, runs: Path, command: l
         _, declared, higher_is_better = followed.validation_score(road.task, dataset, recipe.evaluate.metric)
         road.finish(dataset, base, encoded)
     road.choices.append(declared)
-    space = _space(asked, road, plan)
+    space = _space(asked, road, plan, SEARCHED_OF_TEXT if encoded.per_token else SEARCHED)
     machine = {path: plan[path] for path in MACHINE if path not in space}
     return Ready(
         asked=replace(asked, overrides=asked.having(machine)),
@@ -162,16 +167,19 @@ def _prepare(asked: Asked, road: Road, folder: RunFolder, runs: Path, command: l
     )
 
 
-def _space(asked: Asked, road: Road, plan: Plan) -> Space:
-    """The declared space, or what the task proposes."""
+def _space(asked: Asked, road: Road, plan: Plan, sections: Collection[str]) -> Space:
+    """The declared space, or what the task and the method propose."""
     recipe = road.recipe
     if recipe.tune.space:
-        options = {path for path, _ in leaves(recipe.model_dump(mode="json")) if path.partition(".")[0] in SEARCHED}
+        options = {path for path, _ in leaves(recipe.model_dump(mode="json")) if path.partition(".")[0] in sections}
         return read_space(recipe.tune.space, options, asked.refuse)
-    proposed: Space = road.task.search_space(plan)
-    road.choices.append(Choice("tune.space", list(proposed), "what the task proposes, around the plan's values"))
+    method: Method = extensions.load(recipe.method.family, recipe.method.name)(recipe.method.config)
+    of_task, of_method = road.task.search_space(plan), method.search_space(plan)
+    space: Space = {**of_task, **of_method}
+    who = f"the task {recipe.task.name} and the method {recipe.method.name} propose"
+    road.choices.append(Choice("tune.space", list(space), f"what {who}, around the plan's values"))
     road.watcher.say(road.choices[-1])
-    return proposed
+    return space
 
 
 def _search(ready: Ready) -> dict[str, Any]:
@@ -231,7 +239,7 @@ def _ended(ready: Ready, trials: Trials) -> None:
     kept = {trial.number for trial in trials.ranked[: ready.road.recipe.tune.keep]}
     for trial in trials.ended:
         folder = _folder(ready, trial)
-        idle = (CHECKPOINTS,) if trial.number in kept else (CHECKPOINTS, MODEL)
+        idle = (CHECKPOINTS,) if trial.number in kept else (CHECKPOINTS, MODEL, ADAPTER)
         if any((folder / name).exists() for name in idle):
             RunFolder.open(folder).drop(*idle)
     watcher = ready.road.watcher

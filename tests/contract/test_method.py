@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 from typing import Any
 
@@ -13,10 +14,12 @@ from torch import nn
 
 from tunewright import extensions
 from tunewright.config.base import config_of
+from tunewright.config.load import load
 from tunewright.errors import InputError
 from tunewright.infer.batch import flatten
+from tunewright.recipe import Recipe
 from tunewright.seams import Method
-from tunewright.types import Adapter, Batch, Objective, Phase, Trainable
+from tunewright.types import Adapter, Batch, Choice, Objective, Phase, Plan, Space, Trainable
 
 FAMILY = "adapt.method"
 OBJECTIVE = Objective("cross_entropy")
@@ -73,6 +76,9 @@ class OneNumber:
             layer.bias.mul_(wrapped.scale)
         plain: nn.Module = wrapped.module
         return plain
+
+    def search_space(self, plan: Plan) -> Space:
+        return {}
 
 
 @pytest.fixture(params=[*extensions.names(FAMILY), "a fake"])
@@ -156,6 +162,38 @@ def test_an_adapter_is_what_was_trained_beside_the_base(method: Method, module: 
     trunk = {name for name, parameter in trainable.module.named_parameters() if parameter.requires_grad}
     assert {name.replace(".default", "") for name in trunk if not name.startswith("head.")} == set(adapter.weights)
     assert adapter.config["peft_type"]
+
+
+PLAN = Plan((Choice("train.lr", 1e-4, ""), Choice("train.epochs", 3, "")))
+
+
+def test_what_it_would_search_is_there_to_be_set(method: Method, name: str) -> None:
+    for path, one in method.search_space(PLAN).items():
+        assert path.startswith("method."), "what is trained is the task's to propose"
+        values = one if isinstance(one, tuple) else (one.low, one.high)
+        assert len(set(values)) == len(values) > 1
+        for value in values:
+            chosen = {"data": "rows.csv", "method": name}
+            loaded = load(Recipe, values=chosen, overrides=[f"{path}={json.dumps(value)}"])
+            set_to = loaded.config.method.as_json()[path.removeprefix("method.")]
+            assert (set_to, type(set_to)) == (value, type(value))
+
+
+@pytest.mark.parametrize("name", ["lora", "qlora"])
+def test_a_low_rank_method_proposes_ranks_and_dropouts_the_configured_ones_among_them(name: str) -> None:
+    usual: Any = extensions.load(FAMILY, name)
+    assert usual(usual.Config()).search_space(PLAN) == {
+        "method.rank": (4, 8, 16, 32, 64), "method.dropout": (0.0, 0.05, 0.1),
+    }  # fmt: skip
+    space = usual(usual.Config(rank=128, dropout=0.3)).search_space(PLAN)
+    assert space["method.rank"] == (4, 8, 16, 32, 64, 128)
+    assert space["method.dropout"] == (0.0, 0.05, 0.1, 0.3)
+
+
+@pytest.mark.parametrize("name", ["full", "head"])
+def test_a_method_without_settings_to_try_proposes_nothing(name: str) -> None:
+    made: Any = extensions.load(FAMILY, name)
+    assert made(made.Config()).search_space(PLAN) == {}
 
 
 def test_full_tuning_trains_what_matches_and_leaves_the_rest(module: Points) -> None:

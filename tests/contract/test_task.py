@@ -205,12 +205,18 @@ def test_binding_leaves_the_task_itself_unbound(task: Any, dataset: Dataset) -> 
 def test_rows_are_tokenized_whole_or_cut(task: Any, dataset: Dataset, base: Base) -> None:
     bound, rows = task.bind(dataset), dataset.table("train")
     encoder = bound.open_encoder(base)
-    whole = encoder.encode(rows, None)
+    whole = encoder.encode(rows)
     assert len(whole) == rows.num_rows == len(bound.texts(rows))
     assert all(each.ids and all(0 <= token < base.vocabulary_size for token in each.ids) for each in whole)
-    assert [len(each.ids) for each in encoder.encode(rows, 4)] == [min(4, len(each.ids)) for each in whole]
-    if encoder.per_token:
-        assert all(len(each.ids) == len(each.target) for each in whole)
+    for max_length in (4, max(len(each.ids) for each in whole) - 1):
+        longer = [each for each in whole if len(each.ids) > max_length]
+        cut = [encoder.cut(each, max_length) for each in longer]
+        assert longer
+        assert all(len(each.ids) == max_length for each in cut)
+        if encoder.per_token:
+            assert all(len(each.ids) == len(each.target) for each in [*whole, *cut])
+        else:
+            assert [each.target for each in cut] == [each.target for each in longer]
     encoder.inspect(whole, [False] * len(whole))
     _, findings = encoder.seen()
     assert not [finding for finding in findings if finding.severity == "violation"]
@@ -219,7 +225,7 @@ def test_rows_are_tokenized_whole_or_cut(task: Any, dataset: Dataset, base: Base
 def test_targets_outputs_and_answers_fit_each_other(task: Any, dataset: Dataset, base: Base) -> None:
     bound, rows = task.bind(dataset), dataset.table("train")
     encoder = bound.open_encoder(base)
-    examples = encoder.encode(rows, 32)
+    examples = encoder.encode(rows)
     targets = [torch.tensor(each.target) for each in examples]
     module = bound.attach(base, seed=1)
     outputs = predict_logits(module, [each.ids for each in examples], weights=targets if encoder.per_token else None)
@@ -236,7 +242,7 @@ def test_targets_outputs_and_answers_fit_each_other(task: Any, dataset: Dataset,
 def test_a_step_along_the_gradient_lowers_the_loss(task: Any, dataset: Dataset, base: Base) -> None:
     bound, rows = task.bind(dataset), dataset.table("train")
     encoder = bound.open_encoder(base)
-    found = encoder.encode(rows, 32)
+    found = encoder.encode(rows)
     targets = [torch.tensor(each.target) for each in found]
     joined = torch.cat(targets) if encoder.per_token else torch.stack(targets)
     examples = Examples([np.asarray(each.ids) for each in found], joined, np.arange(len(found)), encoder.per_token)

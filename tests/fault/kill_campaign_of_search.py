@@ -166,7 +166,11 @@ def main(place: str, kills: str, seed: str, *rest: str) -> dict[str, Any]:
     stub_search(Path(place) / "warm-median")  # loads once here what every child would load
     if not rest:
         return campaign(Path(place), int(kills), int(seed), stub_search, stub_outcome)
-    import transformers.models.bert.modeling_bert  # noqa: F401 - likewise
+    if "method=lora" in rest:
+        import peft  # noqa: F401 - likewise
+        import transformers.models.llama.modeling_llama
+    else:
+        import transformers.models.bert.modeling_bert  # noqa: F401
 
     from tunewright.tuning import tune
 

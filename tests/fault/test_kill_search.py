@@ -52,6 +52,31 @@ def test_two_kills_of_a_real_search_change_nothing(
     holds(campaign(run_process, *words, seconds=180), 2)
 
 
+@pytest.mark.timeout(200)
+def test_two_kills_of_a_search_over_dialogues_change_nothing(
+    tmp_path: Path, run_process: RunProcess, tiny_llama_folder: Path
+) -> None:
+    rows = [
+        {"messages": [{"role": "user", "content": f"颜色 {number}?"}, {"role": "assistant", "content": answer * 3}]}
+        for number, answer in enumerate(["red. ", "绿色。", "blue. "] * 20)
+    ]
+    data = tmp_path / "对话.jsonl"
+    data.write_text("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows), encoding="utf-8")
+    space = "tune.space={train.lr: {low: 1e-4, high: 1e-2, log: true}, method.rank: [2, 4]}"
+    words = (
+        tmp_path / "searches",
+        2,
+        3,
+        data,
+        f"model={tiny_llama_folder}",
+        "method=lora",
+        *REAL,
+        "tune.trials=3",
+        space,
+    )
+    holds(campaign(run_process, *words, seconds=180), 2)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_a_hundred_and_fifty_kills_lose_and_repeat_nothing(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from tunewright.adapt.language import LanguageModel
 from tunewright.train.batches import Examples
 from tunewright.train.rows import compact, expand
 from tunewright.types import Ints
@@ -123,3 +124,17 @@ def test_a_matrix_that_two_layers_share_is_left_alone(make_module: Callable[...,
     module.trunk.output = torch.nn.Linear(32, VOCABULARY, bias=False)
     module.trunk.output.weight = module.trunk.get_input_embeddings().weight
     assert compact(module, OCCURRING) is None
+
+
+@pytest.mark.parametrize("is_tied", [False, True])
+def test_a_language_model_keeps_its_ids(is_tied: bool) -> None:
+    """They are its targets, too: translated, it would learn to say other tokens."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, vocab_size=VOCABULARY,
+        tie_word_embeddings=is_tied,
+    )  # fmt: skip
+    module = LanguageModel(LlamaForCausalLM(config))
+    assert compact(module, OCCURRING) is None
+    assert module.trunk.get_input_embeddings().num_embeddings == VOCABULARY

@@ -222,8 +222,8 @@ class DialogueEncoder:
             Choice("encode.template", f"{len(template.source):,} characters", template.reason),
         )
 
-    def encode(self, rows: pa.Table, max_length: int | None) -> list[Example]:
-        """Each dialogue by the template; the right end is cut to ``max_length``. Raises InputError with the row's place."""
+    def encode(self, rows: pa.Table) -> list[Example]:
+        """Each dialogue by the template. Raises InputError with the row's place."""
         examples = []
         places = zip(rows["file"].to_pylist(), rows["line"].to_pylist(), strict=True)
         for messages, (file, line) in zip(self._dialogues(rows), places, strict=True):
@@ -234,8 +234,13 @@ class DialogueEncoder:
                 raise
             weights = weigh(chat, self._learnt(messages))
             roles = [message["role"] for message in messages]
-            examples.append(Example(chat.ids[:max_length], weights[:max_length], chat.turn[:max_length], roles))
+            examples.append(Example(chat.ids, weights, chat.turn, roles))
         return examples
+
+    def cut(self, example: Example, max_length: int) -> Example:
+        """The right end is cut off."""
+        kept = slice(max_length)
+        return Example(example.ids[kept], example.target[kept], example.turns[kept], example.roles)
 
     def inspect(self, examples: Sequence[Example], cut: Sequence[bool]) -> None:
         """Count what is supervised, by role; keep the first dialogues as coloured pieces."""

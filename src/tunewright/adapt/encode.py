@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tunewright.adapt.whole import keep_examples, kept_examples
 from tunewright.config.base import ComponentConfig, Option
 from tunewright.errors import InputError
 from tunewright.seams import RowEncoder
@@ -48,7 +49,7 @@ class Encode:
 
 def encoding_key(config: Encode.Config, dataset: Dataset, base: Base, task_digest: str) -> str:
     """The digest of all that goes into the encoding, the code and the versions of the tokenizer's libraries included."""
-    code = digest_code("tunewright.adapt.encode", "tunewright.adapt.task")
+    code = digest_code("tunewright.adapt", "tunewright.infer")
     versions = [version("tokenizers"), version("transformers")]
     model = [base.digest, base.max_positions]
     return digest_json([config.model_dump(mode="json"), dataset.fingerprint, model, task_digest, code, versions])
@@ -74,11 +75,13 @@ def encode(
     def fill(draft: Draft) -> None:
         choices = list(encoder.choices)
         max_length = _asked_length(config, base)
-        if max_length is None:
-            decided = decide_max_length(work.measure(), base.max_positions)
-            choices.append(decided)
-            max_length = int(str(decided.value))
-        facts.update(work.write(draft, max_length), choices=[asdict(choice) for choice in choices])
+        with draft.scratch() as scratch:
+            whole = work.encode()
+            if max_length is None:
+                decided = decide_max_length(work.measure(keep_examples(whole, scratch)), base.max_positions)
+                choices.append(decided)
+                max_length, whole = int(str(decided.value)), kept_examples(scratch)
+            facts.update(work.write(draft, whole, max_length), choices=[asdict(choice) for choice in choices])
         xray, findings = encoder.seen()
         facts.update(per_token=encoder.per_token, xray=xray, findings=[asdict(finding) for finding in findings])
 
@@ -148,21 +151,25 @@ class _Encoding:
     encoder: RowEncoder
     tell: Tell
 
-    def measure(self) -> Counter[int]:
+    def encode(self) -> Iterator[list[Example]]:
+        """Every row as a whole example, piece by piece, one split after the other."""
+        for split in self.dataset.splits:
+            yield from map(self.encoder.encode, _pieces(self.dataset.table(split)))
+
+    def measure(self, whole: Iterator[list[Example]]) -> Counter[int]:
         """How many rows have how many tokens, over all splits."""
         lengths: Counter[int] = Counter()
-        for split in self.dataset.splits:
-            for rows in _pieces(self.dataset.table(split)):
-                lengths.update(len(example.ids) for example in self.encoder.encode(rows, None))
-                self.tell("measuring lengths", lengths.total(), sum(self.dataset.splits.values()), "")
+        for examples in whole:
+            lengths.update(len(example.ids) for example in examples)
+            self.tell("measuring lengths", lengths.total(), sum(self.dataset.splits.values()), "")
         return lengths
 
-    def write(self, draft: Draft, max_length: int) -> dict[str, object]:
-        """Write every split cut to ``max_length``; the facts of the encoding."""
+    def write(self, draft: Draft, whole: Iterator[list[Example]], max_length: int) -> dict[str, object]:
+        """Write every split, its ``whole`` examples cut to ``max_length``; the facts of the encoding."""
         totals: Counter[str] = Counter(tokens=0, cut=0, truncated=0)
         histogram: Counter[int] = Counter()
         for split in self.dataset.splits:
-            self._write_split(draft.path(f"{split}.arrow"), split, max_length, totals, histogram)
+            self._write_split(draft.path(f"{split}.arrow"), split, whole, max_length, totals, histogram)
         return {
             "splits": dict(self.dataset.splits),
             "max_length": max_length,
@@ -173,7 +180,13 @@ class _Encoding:
         }
 
     def _write_split(
-        self, path: Path, split: str, max_length: int, totals: Counter[str], histogram: Counter[int]
+        self,
+        path: Path,
+        split: str,
+        whole: Iterator[list[Example]],
+        max_length: int,
+        totals: Counter[str],
+        histogram: Counter[int],
     ) -> None:
         import pyarrow as pa
 
@@ -183,7 +196,7 @@ class _Encoding:
         done = 0
         with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
             for piece in _pieces(rows):
-                examples, lengths = self._cut(piece, max_length)
+                examples, lengths = self._cut(next(whole), max_length)
                 truncated = [length > max_length for length in lengths]
                 self.encoder.inspect(examples, truncated)
                 ids, targets = [each.ids for each in examples], [each.target for each in examples]
@@ -195,15 +208,11 @@ class _Encoding:
                 done += len(lengths)
                 self.tell(f"encoding {split}", done, rows.num_rows, "")
 
-    def _cut(self, rows: pa.Table, max_length: int) -> tuple[list[Example], list[int]]:
+    def _cut(self, whole: list[Example], max_length: int) -> tuple[list[Example], list[int]]:
         """The examples of at most ``max_length`` tokens each, and how many tokens there were before."""
-        examples = self.encoder.encode(rows, None)
-        lengths = [len(example.ids) for example in examples]
-        too_long = [index for index, length in enumerate(lengths) if length > max_length]
-        if too_long:
-            for index, shorter in zip(too_long, self.encoder.encode(rows.take(too_long), max_length), strict=True):
-                examples[index] = shorter
-        return examples, lengths
+        lengths = [len(example.ids) for example in whole]
+        pairs = zip(whole, lengths, strict=True)
+        return [each if length <= max_length else self.encoder.cut(each, max_length) for each, length in pairs], lengths
 
 
 def _closed(dataset: Dataset, truncated: int) -> Ledger:

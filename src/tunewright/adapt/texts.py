@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tunewright.infer.load import tokenize
+from tunewright.infer.load import count_closing, tokenize
 from tunewright.types import Choice, Example, Finding
 
 if TYPE_CHECKING:
@@ -35,10 +35,15 @@ class TextEncoder:
         self._task = task
         self._tokenizer = tokenizer
 
-    def encode(self, rows: pa.Table, max_length: int | None) -> list[Example]:
-        """The rows in order; cut on the right to ``max_length``, the special tokens kept."""
-        ids = tokenize(self._tokenizer, self._task.texts(rows), max_length)
+    def encode(self, rows: pa.Table) -> list[Example]:
+        """The rows in order, whole."""
+        ids = tokenize(self._tokenizer, self._task.texts(rows), None)
         return [Example(row, target) for row, target in zip(ids, self._task.targets(rows), strict=True)]
+
+    def cut(self, example: Example, max_length: int) -> Example:
+        """The text is cut on the right, the special tokens around it are kept."""
+        end = count_closing(self._tokenizer)
+        return Example([*example.ids[: max_length - end], *example.ids[len(example.ids) - end :]], example.target)
 
     def inspect(self, examples: Sequence[Example], cut: Sequence[bool]) -> None:
         """Nothing to see: every row has its target."""

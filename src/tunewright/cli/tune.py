@@ -30,18 +30,18 @@ def tune(recipe: Recipe, /, *overrides: Overrides, out: Out = None, json: AsJson
 
 def _show(result: Mapping[str, Any]) -> None:
     found = result["search"]
-    best, paths = found["best"], list(found["space"])
+    best = found["best"]
     rows = [
         (
             f"{trial['number']}{' *' if best and trial['number'] == best['number'] else ''}",
             "" if trial["value"] is None else f"{trial['value']:.4f}",
             trial["state"],
             f"{trial['seconds']:.0f}",
-            *(_shown(trial["parameters"].get(path)) for path in paths),
+            " ".join(f"{path}={_shown(value)}" for path, value in trial["parameters"].items()),
         )
         for trial in found["trials"]
     ]
-    show_table(("trial", found["metric"], "state", "seconds", *paths), rows, right=(found["metric"], "seconds"))
+    show_table(("trial", found["metric"], "state", "seconds", "values"), rows, right=(found["metric"], "seconds"))
     console = Console(highlight=False)
     if best:
         told = f"{found['metric']} {best['value']:.4f} on the validation rows, which chose it; the test rows were not seen."

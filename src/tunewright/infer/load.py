@@ -113,6 +113,13 @@ def spell(tokenizer: Any, text: str) -> list[int]:
     return _letters(tokenizer, ids, spelled) if spelled.intersection(ids) else ids
 
 
+@lru_cache(maxsize=4)
+def count_closing(tokenizer: Any) -> int:
+    """How many special tokens the tokenizer sets behind every text."""
+    own = _as_text(tokenizer, ["x 好 1"], return_special_tokens_mask=True)["special_tokens_mask"][0]
+    return [*own[::-1], 0].index(0)
+
+
 def control_tokens(tokenizer: Any) -> frozenset[int]:
     """The ids that mean something to a model beyond their spelling; an unknown character is no such thing."""
     flagged = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import re
 import secrets
+import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import IO, Any
 
 from tunewright.errors import CorruptError, MachineError
 from tunewright.store import durable
@@ -39,6 +40,10 @@ class Draft:
         Raises ValueError for a name with a path in it.
         """
         return self.folder / safe_name(name)
+
+    def scratch(self) -> IO[bytes]:
+        """A file on the same drive for what need not last: no part of the commit, gone when it is closed or the process ends."""
+        return tempfile.TemporaryFile(dir=self.folder)
 
     def write_bytes(self, name: str, content: bytes) -> None:
         """Write a file whole. Raises OSError, which the commit turns into a MachineError."""

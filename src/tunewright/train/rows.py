@@ -40,7 +40,13 @@ def rows_that_occur(encoded: Encoded, splits: Iterable[str]) -> Ints:
 
 
 def compact(module: Any, occurring: Ints) -> Compaction | None:
-    """Cut the input embedding of the module's trunk down in place; None where that would not pay or the matrix is shared."""
+    """Cut the input embedding of the module's trunk down in place.
+
+    None where that would not pay, where the matrix is shared, and where ids are what is predicted: a head that came with the
+    base knows tokens by their own ids.
+    """
+    if not getattr(module, "trains_head", True):
+        return None
     trunk = module.trunk
     embedding: torch.nn.Embedding = trunk.get_input_embeddings()
     num_rows = embedding.num_embeddings

@@ -75,8 +75,8 @@ class Tune:
         )
         space: dict[str, Bounds.Config | Choices] = Option(
             {},
-            "Option path -> {low, high, log, step} or a list of values; of model, task, method, encode, train and seed. "
-            "Empty: what the task proposes.",
+            "Option path -> {low, high, log, step} or a list of values; of model, task, method, encode, train and seed; for "
+            "text, of method, train and seed alone. Empty: what the task and the method propose.",
             examples=[{"train.lr": [1e-5, 1e-4]}],
         )
         pruner: Pruner.Config = Option(Pruner.Config(), "When a bad trial is stopped early.")

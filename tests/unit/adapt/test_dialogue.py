@@ -138,9 +138,12 @@ def encode(tiny_llama_folder: Path) -> Callable[..., tuple[DialogueEncoder, list
         encoder = DialogueEncoder(lambda rows: dialogues, template, tokenizer, task.learnt)
         size = len(dialogues)
         rows = pa.table({"file": ["chats.jsonl"] * size, "line": list(range(1, size + 1))})
-        whole = [len(each.ids) for each in encoder.encode(rows, None)]
-        examples = encoder.encode(rows, max_length)
-        encoder.inspect(examples, [max_length is not None and length > max_length for length in whole])
+        whole = encoder.encode(rows)
+        cut = [max_length is not None and len(each.ids) > max_length for each in whole]
+        examples = [
+            encoder.cut(each, max_length or 0) if too_long else each for each, too_long in zip(whole, cut, strict=True)
+        ]
+        encoder.inspect(examples, cut)
         return encoder, examples
 
     return run

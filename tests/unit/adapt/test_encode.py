@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -13,10 +14,12 @@ import pytest
 
 from tunewright.adapt.encode import Encode, bin_edge, decide_max_length, encode, encoding_key
 from tunewright.adapt.task.classify import Classify
+from tunewright.adapt.texts import TextEncoder
+from tunewright.adapt.whole import keep_examples, kept_examples
 from tunewright.errors import InputError
 from tunewright.infer.load import load_tokenizer
 from tunewright.store.artifact import open_artifact
-from tunewright.types import Base, Dataset, Encoded
+from tunewright.types import Base, Dataset, Encoded, Example
 
 MakeDataset = Callable[..., Dataset]
 
@@ -71,6 +74,55 @@ def test_ids_targets_and_order_are_those_of_the_rows(
     assert encoded.num_tokens == num_tokens
     assert sum(encoded.length_histogram.values()) == 7
     assert encoded.length_histogram == {8: 5, 80: 2}, "of the lengths before the cut"
+
+
+@pytest.mark.parametrize("asked", [{}, {"max_length": 16}], ids=["open", "given"])
+def test_every_row_is_tokenized_once_and_cut_as_the_tokenizer_cuts(
+    asked: dict[str, Any], make_dataset: MakeDataset, bert: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = make_dataset({**ROWS, "train": [*ROWS["train"], (f"{LONG} {LONG}", ["good"])] * 3})
+    encoder: Any = Classify().bind(dataset).open_encoder(bert)
+    plain, seen = encoder.encode, list[int]()
+
+    def counting(rows: Any) -> list[Example]:
+        seen.extend(rows["id"].to_pylist())
+        found: list[Example] = plain(rows)
+        return found
+
+    monkeypatch.setattr(encoder, "encode", counting)
+    target = tmp_path / "encoded"
+    encoded = encode(Encode.Config(**asked), dataset=dataset, base=bert, encoder=encoder, target=target, key="key")
+    assert sorted(seen) == list(range(sum(dataset.splits.values())))
+    assert encoded.ledger.truncated == (3 if not asked else 7)
+    tokenizer = load_tokenizer(bert.folder)
+    options = {"truncation": True, "max_length": encoded.max_length}
+    for split in dataset.splits:
+        texts = dataset.table(split)["text"].to_pylist()
+        assert encoded.table(split)["source"].to_pylist() == tokenizer(texts, **options)["input_ids"]
+    assert sorted(path.name for path in target.iterdir()) == sorted(
+        ["manifest.json", "test.arrow", "train.arrow", "validation.arrow"]
+    )
+
+
+@pytest.mark.parametrize("model", ["bert", "gpt2", "two at the end"])
+def test_cutting_what_was_tokenized_is_tokenizing_what_is_cut(
+    model: str, make_dataset: MakeDataset, bert: Base, gpt2: Base
+) -> None:
+    from tokenizers import processors
+
+    tokenizer = load_tokenizer((gpt2 if model == "gpt2" else bert).folder)
+    if model == "two at the end":
+        ends = [(token, tokenizer.convert_tokens_to_ids(token)) for token in ("[CLS]", "[SEP]")]
+        own = processors.TemplateProcessing(single="[CLS] $A [SEP] [SEP]", special_tokens=ends)
+        tokenizer.backend_tokenizer.post_processor = own
+    texts = [LONG, "a good film, 很好 " * 5, "terrible [SEP] not " * 9]
+    dataset = make_dataset({"train": [(text, ["good"]) for text in texts]})
+    task = Classify().bind(make_dataset({**ROWS, "train": [(text, ["good", "bad"]) for text in texts]}))
+    encoder = TextEncoder(task, tokenizer)
+    for text, example in zip(texts, encoder.encode(dataset.table("train")), strict=True):
+        for max_length in range(4, len(example.ids)):
+            options = {"truncation": True, "max_length": max_length, "split_special_tokens": True}
+            assert encoder.cut(example, max_length).ids == tokenizer(text, **options)["input_ids"]
 
 
 def test_what_was_committed_is_opened_again_and_verifies(
@@ -183,3 +235,18 @@ def test_facts_are_json(work: Callable[..., Encoded], make_dataset: MakeDataset,
     artifact = open_artifact(tmp_path / "encoded")
     assert artifact is not None
     assert json.loads(json.dumps(dict(artifact.facts)))["ledger"]["total"] == 7
+
+
+def test_what_waits_on_the_drive_comes_back_as_it_was() -> None:
+    pieces = [
+        [
+            Example([1, 2, 70_000], [0.1, 1.0, 0.0], [-1, 0, 1], ["user", "assistant"]),
+            Example([3], [0.0], [0], ["用户"]),
+        ],
+        [Example([4, 5], [1.0, 0.0, 0.5], [], [])],
+        [],
+    ]
+    scratch = io.BytesIO()
+    kept = keep_examples(pieces, scratch)
+    assert list(kept) == pieces
+    assert list(kept_examples(scratch)) == pieces

@@ -39,6 +39,18 @@ def test_what_was_committed_is_opened(tmp_path: Path) -> None:
     assert [path.name for path in artifact.folder.parent.iterdir()] == ["art"]
 
 
+def test_a_scratch_file_is_no_part_of_what_is_committed(tmp_path: Path) -> None:
+    def fill_by_way_of_scratch(draft: Draft) -> None:
+        with draft.scratch() as scratch:
+            scratch.write(bytes(range(256)))
+            scratch.seek(0)
+            draft.write_bytes("模型.bin", scratch.read())
+
+    artifact = commit_artifact(tmp_path / "art", "key", fill_by_way_of_scratch)
+    assert {path.name for path in artifact.folder.iterdir()} == {"模型.bin", MANIFEST}
+    assert (artifact.folder / "模型.bin").read_bytes() == bytes(range(256))
+
+
 def test_the_manifest_holds_the_hashes_of_an_independent_reading(tmp_path: Path) -> None:
     artifact = made(tmp_path)
     files = json.loads((artifact.folder / MANIFEST).read_bytes())["files"]

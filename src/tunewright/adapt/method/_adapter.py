@@ -16,7 +16,7 @@ import torch
 
 from tunewright.config.base import ComponentConfig, Option
 from tunewright.errors import InputError, nearest
-from tunewright.types import Adapter, Choice, Objective, Phase, Trainable
+from tunewright.types import Adapter, Choice, Objective, Phase, Space, Trainable
 
 AUTO, ALL_LINEAR = "auto", "all-linear"
 NAME = "default"
@@ -37,6 +37,18 @@ class AdapterConfig(ComponentConfig):
     recompute: bool = Option(
         False, "Keep one state a layer and compute the rest again on the way back: less memory, a third more time."
     )
+
+
+def adapter_space(config: AdapterConfig) -> Space:
+    """Ranks and dropouts to try, the configured ones among them.
+
+    Alpha stays: what is learnt moves with alpha / rank as with the learning rate, which is searched beside it (Hu et al. 2021,
+    section 4.1). Dettmers et al. 2023, appendix A, search the same two options at a fixed alpha.
+    """
+    return {
+        "method.rank": tuple(sorted({4, 8, 16, 32, 64, config.rank})),
+        "method.dropout": tuple(sorted({0.0, 0.05, 0.1, config.dropout})),
+    }
 
 
 def wrap_adapted(module: Any, objective: Objective, config: AdapterConfig, seed: int, **variant: bool) -> Trainable:

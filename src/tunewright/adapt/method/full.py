@@ -9,7 +9,7 @@ from pydantic import field_validator
 
 from tunewright.config.base import ComponentConfig, Option
 from tunewright.errors import InputError
-from tunewright.types import Adapter, Objective, Phase, Trainable
+from tunewright.types import Adapter, Objective, Phase, Plan, Space, Trainable
 
 
 class Full:
@@ -58,3 +58,7 @@ class Full:
     def fold(self, trainable: Trainable) -> torch.nn.Module:
         """The module as it is: nothing was added to it."""
         return trainable.module
+
+    def search_space(self, plan: Plan) -> Space:
+        """Nothing: which parameters move is a decision, not a setting to be tried."""
+        return {}

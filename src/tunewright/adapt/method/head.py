@@ -13,7 +13,7 @@ from tunewright.config.base import ComponentConfig, Option
 from tunewright.errors import InputError
 from tunewright.infer.batch import flatten, to_device
 from tunewright.infer.predict import predict_logits
-from tunewright.types import Adapter, Batch, Ints, Objective, Phase, Tell, Trainable
+from tunewright.types import Adapter, Batch, Ints, Objective, Phase, Plan, Space, Tell, Trainable
 
 
 class Remembering(torch.nn.Module):
@@ -103,3 +103,7 @@ class Head:
         """The module itself, without the memory."""
         folded: torch.nn.Module = trainable.module.get_submodule("module")
         return folded
+
+    def search_space(self, plan: Plan) -> Space:
+        """Nothing: the memory changes how long a trial takes, not what it learns."""
+        return {}

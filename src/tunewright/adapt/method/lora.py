@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from tunewright.adapt.method._adapter import AdapterConfig, merge, take_adapter, wrap_adapted
+from tunewright.adapt.method._adapter import AdapterConfig, adapter_space, merge, take_adapter, wrap_adapted
 from tunewright.config.base import Option
-from tunewright.types import Adapter, Objective, Trainable
+from tunewright.types import Adapter, Objective, Plan, Space, Trainable
 
 
 class Lora:
@@ -37,3 +37,7 @@ class Lora:
         """The module with the updates added to its matrices."""
         merge(trainable.module)
         return trainable.module
+
+    def search_space(self, plan: Plan) -> Space:
+        """Rank and dropout of the adapters."""
+        return adapter_space(self.config)

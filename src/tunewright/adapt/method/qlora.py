@@ -6,10 +6,18 @@ from typing import Any
 
 import torch
 
-from tunewright.adapt.method._adapter import AdapterConfig, merge, projections, put, take_adapter, wrap_adapted
+from tunewright.adapt.method._adapter import (
+    AdapterConfig,
+    adapter_space,
+    merge,
+    projections,
+    put,
+    take_adapter,
+    wrap_adapted,
+)
 from tunewright.adapt.nf4 import FourBit
 from tunewright.config.base import Option
-from tunewright.types import Adapter, Objective, Trainable
+from tunewright.types import Adapter, Objective, Plan, Space, Trainable
 
 
 class Qlora:
@@ -56,3 +64,7 @@ class Qlora:
         merge(module)
         plain: torch.nn.Module = module
         return plain
+
+    def search_space(self, plan: Plan) -> Space:
+        """Rank and dropout of the adapters."""
+        return adapter_space(self.config)
