@@ -177,19 +177,24 @@ def _owners(offsets: Sequence[tuple[int, int]], spans: Sequence[Span]) -> list[i
 
 
 def _plain(tokenizer: Any) -> tuple[str, str]:
-    """A template of tokens that the tokenizer has, and why it is this one."""
+    """A template of tokens that the tokenizer has, and why it is this one.
+
+    A base that was never taught to chat has tokens for turns, but has never seen them; the end of a text it has learnt to
+    write. So that ends an answer, too.
+    """
+    end = tokenizer.eos_token or "the token that ends every turn"
     known = tokenizer.get_vocab()
     first = tokenizer("?")["input_ids"][:1]
     begin = "{{ bos_token }}" if tokenizer.bos_token and first == [tokenizer.bos_token_id] else ""
     if {"<start_of_turn>", "<end_of_turn>"} <= known.keys():
         return (
             begin + _GEMMA,
-            "the base has no chat template; its <start_of_turn> and <end_of_turn> are used as by its family",
+            f"the base has no chat template; turns open with <start_of_turn> as in its family, answers end with {end}",
         )
     if {"<|im_start|>", "<|im_end|>"} <= known.keys():
         return (
             begin + _CHATML,
-            "the base has no chat template; it has <|im_start|> and <|im_end|>, which ChatML is made of",
+            f"the base has no chat template; turns open with <|im_start|> as in ChatML, answers end with {end}",
         )
     reason = "the base has neither a chat template nor tokens for one: plain text"
     if tokenizer.eos_token is None:
@@ -199,7 +204,8 @@ def _plain(tokenizer: Any) -> tuple[str, str]:
 
 _CHATML = (
     "{% for message in messages %}"
-    "{{ '<|im_start|>' ~ message['role'] ~ '\\n' ~ message['content'] ~ '<|im_end|>\\n' }}"
+    "{{ '<|im_start|>' ~ message['role'] ~ '\\n' ~ message['content'] }}"
+    "{{ (eos_token if eos_token and message['role'] == 'assistant' else '<|im_end|>') ~ '\\n' }}"
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
@@ -208,7 +214,8 @@ _GEMMA = (
     "{% for message in messages %}"
     "{% if message['role'] == 'system' %}{% set lead.text = lead.text ~ message['content'] ~ '\\n\\n' %}{% else %}"
     "{{ '<start_of_turn>' ~ ('model' if message['role'] == 'assistant' else message['role']) ~ '\\n' }}"
-    "{{ lead.text ~ message['content'] ~ '<end_of_turn>\\n' }}"
+    "{{ lead.text ~ message['content'] }}"
+    "{{ (eos_token if eos_token and message['role'] == 'assistant' else '<end_of_turn>') ~ '\\n' }}"
     "{% set lead.text = '' %}{% endif %}"
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<start_of_turn>model\\n' }}{% endif %}"

@@ -230,8 +230,9 @@ def test_a_base_with_tokens_for_turns_uses_them(folder: Path, tokens: tuple[str,
     assert tokens[0] in template.reason
     assert template.render(CHAT).startswith(beginning)
     chat = template.encode(CHAT)
-    assert answers(tokenizer, chat) == [f"assistant{tokens[1]}", f"再见！\n\nuser\n{tokens[1]}"]
-    assert template.stop_ids == (tokenizer.convert_tokens_to_ids(tokens[1]), tokenizer.eos_token_id)
+    assert answers(tokenizer, chat) == ["assistant</s>", "再见！\n\nuser\n</s>"], "the end that a base has learnt to write"
+    assert f"user{tokens[1]}" in template.render(CHAT)
+    assert template.stop_ids == (tokenizer.eos_token_id,)
 
 
 def test_the_ends_that_the_model_names_stop_it_and_padding_does_not(folder: Path) -> None:
