@@ -181,7 +181,7 @@ def test_a_challenger_without_evidence_is_not_promoted(tiny_bert_folder: Path) -
 
 def test_a_winner_with_an_unsure_verdict_has_to_be_accepted(poor: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_csv(Path("new.csv"), ("text", "label"), sentences(300, seed=8))
-    from tunewright import maintaining
+    from tunewright.maintaining import retraining
 
     travel = tunewright.run
 
@@ -189,7 +189,7 @@ def test_a_winner_with_an_unsure_verdict_has_to_be_accepted(poor: Path, monkeypa
         result = travel(*args, **options)
         return {**result, "verdict": {**result["verdict"], "outcome": "no evidence"}}
 
-    monkeypatch.setattr(maintaining, "run", unsure)
+    monkeypatch.setattr(retraining, "run", unsure)
     decision = retrain("reviews", "new.csv")["decision"]
     assert decision["outcome"] == "keep"
     assert decision["reason"].startswith("The challenger's own verdict is `no evidence`")
@@ -204,10 +204,10 @@ def test_labels_that_the_live_version_does_not_know_are_compared(poor: Path) -> 
 
 
 def test_another_version_that_became_live_meanwhile_stays(poor: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tunewright import maintaining
+    from tunewright.maintaining import retraining
 
     write_csv(Path("new.csv"), ("text", "label"), sentences(300, seed=8))
-    judge = maintaining._judge
+    judge = retraining._judge
 
     def meddled(*given: Any) -> tuple[bool, str]:
         with Registry(Path("registry")) as other:
@@ -216,7 +216,7 @@ def test_another_version_that_became_live_meanwhile_stays(poor: Path, monkeypatc
             other.promote("reviews", other.add("reviews", run, accept_verdict=True).number)
         return judge(*given)
 
-    monkeypatch.setattr(maintaining, "_judge", meddled)
+    monkeypatch.setattr(retraining, "_judge", meddled)
     with pytest.raises(GateError, match="meanwhile"):
         retrain("reviews", "new.csv", accept_verdict=True)
     with Registry(Path("registry")) as shelf:

@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from tunewright.adapt.dialogue import FORMS, DialogueEncoder, read_dialogue, recognise_dialogues, split_last
+from tunewright.adapt.dialogue import FORMS, read_dialogue, recognise_dialogues, split_last
+from tunewright.adapt.dialogue_encoder import DialogueEncoder
 from tunewright.adapt.task.chat import Chat
 from tunewright.data.profile import Sample
 from tunewright.infer.load import load_tokenizer
