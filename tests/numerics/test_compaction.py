@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from tunewright.adapt.language import LanguageModel
+from tunewright.infer.load import load_language_model
 from tunewright.train.batches import Examples
 from tunewright.train.rows import compact, expand
 from tunewright.types import Ints
@@ -123,3 +126,11 @@ def test_a_matrix_that_two_layers_share_is_left_alone(make_module: Callable[...,
     module.trunk.output = torch.nn.Linear(32, VOCABULARY, bias=False)
     module.trunk.output.weight = module.trunk.get_input_embeddings().weight
     assert compact(module, OCCURRING) is None
+
+
+def test_the_ids_of_a_language_head_stay_as_they_are(tiny_llama_folder: Path) -> None:
+    model = LanguageModel(load_language_model(tiny_llama_folder))
+    assert model.head.weight is not model.trunk.get_input_embeddings().weight
+    before = model.trunk.get_input_embeddings().weight
+    assert compact(model, np.arange(3, 9)) is None
+    assert model.trunk.get_input_embeddings().weight is before

@@ -101,8 +101,11 @@ def open_answerer(run: Path) -> Answerer:
     return LabelAnswerer(run)
 
 
-def text_column(wanted: str, columns: Sequence[str], file: str) -> str:
-    """The column of this name, or ``text``, or the only column there is. Raises InputError."""
+def text_column(wanted: str, columns: Sequence[str], file: str, otherwise: str = "") -> str:
+    """The column of this name, or ``text``, or the only column there is; ``otherwise`` names what else could be read.
+
+    Raises InputError.
+    """
     for candidate in (wanted, "text"):
         if candidate in columns:
             return candidate
@@ -113,6 +116,6 @@ def text_column(wanted: str, columns: Sequence[str], file: str) -> str:
         "the text column is not in this file",
         where=f"{file}:1",
         given=", ".join(columns),
-        allowed=f"a column `{wanted}`, as in the data that the model was tuned on",
+        allowed=otherwise or f"a column `{wanted}`, as in the data that the model was tuned on",
         hint=f"rename the column `{close}` to `{wanted}`" if close else f"name the column of texts `{wanted}`",
     )

@@ -24,6 +24,8 @@ from tunewright.types import Classified, ColumnProfile, Row, Sampling, Tell
 if TYPE_CHECKING:
     import pyarrow as pa
 
+DIALOGUES = "dialogues in a column `messages`, questions in `prompt` or `instruction`, or any texts in a column `text`"
+
 
 class TextAnswerer:
     """A tuned language model; it is loaded when it is first asked to answer."""
@@ -44,7 +46,8 @@ class TextAnswerer:
     ) -> Callable[[Row], Request | None]:
         """The dialogue in any of its forms; else the column ``text``, or the only one, as the user's turn."""
         known = self._result.get("data", {}).get("columns", {})
-        form, names = recognise_requests(profiles, known) or ("prompt", {"prompt": text_column("text", columns, file)})
+        found = recognise_requests(profiles, known)
+        form, names = found or ("prompt", {"prompt": text_column("text", columns, file, DIALOGUES)})
         return lambda fields: self._read(form, {field: column_value(fields, name) for field, name in names.items()})
 
     def request(self, text: str) -> Request | None:

@@ -74,12 +74,9 @@ def _show(texts: Sequence[str], answers: Sequence[Mapping[str, object]]) -> None
     if "label" in answers[0]:
         rows = [(_shown(p["label"]), _percent(p["confidence"]), text) for text, p in zip(texts, answers, strict=True)]
         show_table(("label", "confidence", "text"), rows, right=("confidence",))
-        return
-    rows = [
-        (text, p["finish"] or "", "(none)" if p["answer"] is None else p["answer"])
-        for text, p in zip(texts, answers, strict=True)
-    ]
-    show_table(("text", "finish", "answer"), rows)
+    else:
+        rows = [(text, str(p["finish"] or "-"), str(p["answer"] or "")) for text, p in zip(texts, answers, strict=True)]
+        show_table(("text", "finish", "answer"), rows)
 
 
 def _looks_like_a_file(text: str) -> bool:
