@@ -135,6 +135,8 @@ def test_a_challenger_that_wins_is_promoted_on_rows_that_neither_has_seen(poor: 
     assert (decision["outcome"], decision["live"], decision["version"]) == ("promote", 1, 2)
     assert decision["reason"].startswith("Better: ")
     assert "for the live version 1" in decision["reason"]
+    assert decision["reason"].endswith(f" on {decision['num_rows']} rows that neither was tuned on.")
+    assert decision["checks"] == []
     fair = texts_of(made["run"], "test") - texts_of("runs/poor", "train", "validation")
     assert decision["num_rows"] == len(fair)
     assert not fair & texts_of(made["run"], "train", "validation")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,13 +12,12 @@ from tunewright.adapt.dialogue import read_request, recognise_requests, split_la
 from tunewright.answering.base import Evidence, Prediction, Request, text_column
 from tunewright.data.clean.base import build_chain
 from tunewright.data.profile import column_value
-from tunewright.errors import InputError
 from tunewright.evaluate.config import Evaluate
 from tunewright.evaluate.resample import sample_rows
 from tunewright.infer.conversation import Conversation, open_conversation
 from tunewright.model.inspect import read_max_positions
 from tunewright.store.run import RESULT, read_document
-from tunewright.types import Classified, ColumnProfile, Row, Sampling, Tell
+from tunewright.types import Classified, ColumnProfile, Row, Tell
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,7 +45,10 @@ class TextAnswerer:
         """The dialogue in any of its forms; else the column ``text``, or the only one, as the user's turn."""
         known = self._result.get("data", {}).get("columns", {})
         found = recognise_requests(profiles, known)
-        form, names = found or ("prompt", {"prompt": text_column("text", columns, file, DIALOGUES)})
+        if found is None:
+            asked = {"prompt": text_column("text", columns, file, DIALOGUES)}
+            found = recognise_requests(profiles, asked) or ("prompt", asked)
+        form, names = found
         return lambda fields: self._read(form, {field: column_value(fields, name) for field, name in names.items()})
 
     def request(self, text: str) -> Request | None:
@@ -61,15 +62,13 @@ class TextAnswerer:
     def answer(self, requests: Sequence[Request | None], tell: Tell) -> list[Prediction]:
         """``answer`` and ``finish``: ``stop`` where the answer ended by itself, ``length`` where it was cut."""
         predictions: list[Prediction] = [dict.fromkeys(self.added) for _ in requests]
-        rooms: dict[int, list[int]] = defaultdict(list)
-        for row, request in enumerate(requests):
-            if request is not None and (room := self._room(request)) > 0:
-                rooms[room].append(row)
-        for room, rows in sorted(rooms.items(), reverse=True):
-            asked = [request.asked for row in rows if (request := requests[row]) is not None]
-            said = self._conversation.answer(asked, Sampling(max_tokens=room), tell, "answering")
-            for row, text, stopped in zip(rows, said.texts, said.stopped, strict=True):
-                predictions[row] = {"answer": text, "finish": "stop" if stopped else "length"}
+        asked = {row: request.asked for row, request in enumerate(requests) if request is not None}
+        if asked:
+            context, most = self._limits
+            numbers, said = self._conversation.answer_readable(list(asked.values()), most, context, tell, "answering")
+            rows = list(asked)
+            for number, text, stopped in zip(numbers, said.texts, said.stopped, strict=True):
+                predictions[rows[number]] = {"answer": text, "finish": "stop" if stopped else "length"}
         return predictions
 
     def classify(self, requests: Sequence[Request], tell: Tell) -> Classified | None:
@@ -105,14 +104,6 @@ class TextAnswerer:
         asked = self._result.get("config", {}).get("values", {}).get("evaluate", {})
         most = int(asked.get("max_new_tokens", Evaluate.Config().max_new_tokens))
         return read_max_positions(self._run / "model"), most
-
-    def _room(self, request: Request) -> int:
-        """The tokens that may be written; 0 where the dialogue is too long, or the template refuses it."""
-        context, most = self._limits
-        try:
-            return min(most, context - len(self._conversation.template.prompt(request.asked)))
-        except InputError:
-            return 0
 
     def _read(self, form: str, fields: Row) -> Request | None:
         try:

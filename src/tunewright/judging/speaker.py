@@ -19,7 +19,7 @@ from tunewright.infer.engine.local import Local
 from tunewright.infer.load import load_language_model, load_tokenizer
 from tunewright.infer.predict import predict_logits
 from tunewright.infer.template import ChatTemplate
-from tunewright.types import Example, Likelihood, Sampling, Tell, Text
+from tunewright.types import Example, Likelihood, Tell, Text
 
 Message = Mapping[str, Any]
 Learnt = Callable[[Sequence[Message]], set[int]]
@@ -65,18 +65,22 @@ class Speaker:
         return self._measure(examples, f"{self.name}: reading {what}")
 
     def answers(self, prompts: Sequence[Sequence[Message]], max_new_tokens: int) -> Text:
-        """What the model says next in each dialogue, in at most so many tokens."""
-        if not prompts:
-            return Text((), np.zeros(0, np.int64), np.zeros(0, np.bool_))
+        """What the model says next in each dialogue, in at most so many tokens; nothing where it cannot read the dialogue."""
         shown = [self._shown(messages) for messages in prompts]
-        longest = max(len(self.reader.template.prompt(prompt)) for prompt in shown)
-        sampling = Sampling(max_tokens=max(1, min(max_new_tokens, self.context_tokens - longest)))
         engine = Local(self.reader.model, stop_ids=self.reader.template.stop_ids)
         try:
             conversation = Conversation(engine, self.reader.template, self.reader.tokenizer)
-            return conversation.answer(shown, sampling, self.reader.tell, f"{self.name}: answering")
+            label = f"{self.name}: answering"
+            numbers, said = conversation.answer_readable(
+                shown, max_new_tokens, self.context_tokens, self.reader.tell, label
+            )
         finally:
             engine.close()
+        texts, num_tokens = [""] * len(shown), np.zeros(len(shown), np.int64)
+        stopped = np.zeros(len(shown), np.bool_)
+        for at, number in enumerate(numbers):
+            texts[number], num_tokens[number], stopped[number] = said.texts[at], said.num_tokens[at], said.stopped[at]
+        return Text(tuple(texts), num_tokens, stopped)
 
     def general(self, language: str) -> tuple[float, int]:
         """Nats and number of tokens of the general text of a language."""
