@@ -15,6 +15,7 @@ from small_reviews import write_csv
 import tunewright
 from tunewright.cli.app import start
 from tunewright.errors import InputError
+from tunewright.evaluate.checks import check_against
 from tunewright.maintaining import retrain, watch
 from tunewright.store.registry import Registry
 from tunewright.types import read_arrow
@@ -182,15 +183,11 @@ def test_a_challenger_that_predicts_better_is_promoted(live: Path) -> None:
 
 
 def test_a_handful_of_answers_promotes_nothing(live: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tunewright.maintaining import comparing
-
-    whole = comparing.check_against
-
     def few(config: Any, tuned: Any, rival: Any, gold: Any, name: str) -> Any:
         first = np.arange(6)
-        return whole(config, tuned.take(first), rival.take(first), gold.take(first), name)
+        return check_against(config, tuned.take(first), rival.take(first), gold.take(first), name)
 
-    monkeypatch.setattr(comparing, "check_against", few)
+    monkeypatch.setattr("tunewright.maintaining.comparing.check_against", few)
     decision = retrain(
         "chat", write_jsonl("new.jsonl", [dialogue(number) for number in range(100, 400)]), accept_verdict=True
     )["decision"]
