@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,6 @@ import pytest
 import torch
 
 from tunewright.adapt.language import LanguageModel
-from tunewright.infer.load import load_language_model
 from tunewright.train.batches import Examples
 from tunewright.train.rows import compact, expand
 from tunewright.types import Ints
@@ -128,9 +126,15 @@ def test_a_matrix_that_two_layers_share_is_left_alone(make_module: Callable[...,
     assert compact(module, OCCURRING) is None
 
 
-def test_the_ids_of_a_language_head_stay_as_they_are(tiny_llama_folder: Path) -> None:
-    model = LanguageModel(load_language_model(tiny_llama_folder))
-    assert model.head.weight is not model.trunk.get_input_embeddings().weight
-    before = model.trunk.get_input_embeddings().weight
-    assert compact(model, np.arange(3, 9)) is None
-    assert model.trunk.get_input_embeddings().weight is before
+@pytest.mark.parametrize("is_tied", [False, True])
+def test_a_language_model_keeps_its_ids(is_tied: bool) -> None:
+    """They are its targets, too: translated, it would learn to say other tokens."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, vocab_size=VOCABULARY,
+        tie_word_embeddings=is_tied,
+    )  # fmt: skip
+    module = LanguageModel(LlamaForCausalLM(config))
+    assert compact(module, OCCURRING) is None
+    assert module.trunk.get_input_embeddings().num_embeddings == VOCABULARY

@@ -40,15 +40,18 @@ def rows_that_occur(encoded: Encoded, splits: Iterable[str]) -> Ints:
 
 
 def compact(module: Any, occurring: Ints) -> Compaction | None:
-    """Cut the input embedding of the module's trunk down in place; None where that would not pay or cannot be done.
+    """Cut the input embedding of the module's trunk down in place.
 
-    It cannot where the matrix is shared, nor under a language head, whose rows go by the same token ids.
+    None where that would not pay, where the matrix is shared, and where ids are what is predicted: a head that came with the
+    base knows tokens by their own ids.
     """
+    if not getattr(module, "trains_head", True):
+        return None
     trunk = module.trunk
     embedding: torch.nn.Embedding = trunk.get_input_embeddings()
     num_rows = embedding.num_embeddings
     users = [name for name, value in module.named_parameters(remove_duplicate=False) if value is embedding.weight]
-    if len(users) != 1 or not getattr(module, "trains_head", True):
+    if len(users) != 1:
         return None
     kept = np.unique(np.concatenate([occurring, _kept_in_place(trunk, embedding)]))
     if len(kept) > WORTHWHILE * num_rows:
