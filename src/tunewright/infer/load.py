@@ -106,6 +106,13 @@ def tokenize(tokenizer: Any, texts: Sequence[str], max_length: int | None) -> li
     return [row or [tokenizer.eos_token_id or 0] for row in ids]
 
 
+def spell(tokenizer: Any, text: str) -> list[int]:
+    """Token ids of a piece of text without anything around it; what it spells of a control token is plain text."""
+    ids: list[int] = _as_text(tokenizer, [text], add_special_tokens=False)["input_ids"][0]
+    spelled = _spelled_in_one(tokenizer)
+    return _letters(tokenizer, ids, spelled) if spelled.intersection(ids) else ids
+
+
 def control_tokens(tokenizer: Any) -> frozenset[int]:
     """The ids that mean something to a model beyond their spelling; an unknown character is no such thing."""
     flagged = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
@@ -133,12 +140,17 @@ def _spelled_out(tokenizer: Any, text: str, spelled: frozenset[int], max_length:
     found = _as_text(tokenizer, [text], return_special_tokens_mask=True)
     ids, own = found["input_ids"][0], found["special_tokens_mask"][0]
     start, end = own.index(0), len(own) - own[::-1].index(0)
-    body: list[int] = []
-    for token in ids[start:end]:
-        letters = list(tokenizer.convert_ids_to_tokens(token)) if token in spelled else []
-        body += tokenizer.convert_tokens_to_ids(letters) if letters else [token]
+    body = _letters(tokenizer, ids[start:end], spelled)
     room = len(body) if max_length is None else max_length - start - (len(ids) - end)
     return [*ids[:start], *body[:room], *ids[end:]]
+
+
+def _letters(tokenizer: Any, ids: Sequence[int], spelled: frozenset[int]) -> list[int]:
+    body: list[int] = []
+    for token in ids:
+        letters = list(tokenizer.convert_ids_to_tokens(token)) if token in spelled else []
+        body += tokenizer.convert_tokens_to_ids(letters) if letters else [token]
+    return body
 
 
 def read_config(folder: Path) -> dict[str, Any]:

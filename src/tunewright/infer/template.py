@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tunewright.errors import InputError
+from tunewright.infer.load import control_tokens
 from tunewright.infer.rendering import Message, Renderer
+from tunewright.infer.shield import Shield
 from tunewright.infer.turns import Span, find_turns, marked
 
 DATE_OF_TRAINING = datetime(2025, 1, 1)
@@ -83,29 +86,34 @@ class ChatTemplate:
         return renderer.render(messages, add_generation_prompt=add_generation_prompt, tools=tools)
 
     def prompt(self, messages: Sequence[Message], tools: Sequence[Any] | None = None) -> list[int]:
-        """Token ids that a model goes on from with its answer."""
-        text = self.render(messages, add_generation_prompt=True, tools=tools)
-        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids
+        """Token ids that a model goes on from with its answer. What a message spells is text, never a control token."""
+        shield = Shield(self._control, [*messages, *(tools or ())])
+        text = self.render(
+            shield.hide(messages), add_generation_prompt=True, tools=None if tools is None else shield.hide(tools)
+        )
+        return shield.tokenize(self._tokenizer, text)[0]
 
     def encode(
         self, messages: Sequence[Message], tokenizer: Any = None, tools: Sequence[Any] | None = None
     ) -> TokenizedChat:
         """A whole dialogue. Supervised is what the model writes: each answer and the token that ends its turn.
 
-        A token belongs to the turn in which its first character stands. Raises InputError naming the turn where one cannot
-        be found exactly.
+        A token belongs to the turn in which its first character stands. What a message spells is text, never a control
+        token. Raises InputError naming the turn where one cannot be found exactly.
         """
+        shield = Shield(self._control, [*messages, *(tools or ())])
+        hidden = shield.hide(messages)
+        offered = None if tools is None else shield.hide(tools)
 
         def render(part: Sequence[Message], is_prompt: bool) -> str:
-            return self.render(part, add_generation_prompt=is_prompt, tools=tools)
+            return self.render(part, add_generation_prompt=is_prompt, tools=offered)
 
-        text = render(messages, False)
-        spans = find_turns(render, messages, text, self._closing)
-        encoded = (tokenizer or self._tokenizer)(text, add_special_tokens=False, return_offsets_mapping=True)
-        turn = _owners(encoded["offset_mapping"], spans)
+        text = render(hidden, False)
+        spans = find_turns(render, hidden, text, self._closing)
+        ids, offsets = shield.tokenize(tokenizer or self._tokenizer, text)
+        turn = _owners(offsets, spans)
         is_answer = [message.get("role") == "assistant" for message in messages]
-        return TokenizedChat(encoded["input_ids"], [owner >= 0 and is_answer[owner] for owner in turn], turn)
+        return TokenizedChat(ids, [owner >= 0 and is_answer[owner] for owner in turn], turn)
 
     @property
     def ends_turn(self) -> bool:
@@ -118,6 +126,13 @@ class ChatTemplate:
         closing = self._tokenizer(self._closing.strip(), add_special_tokens=False)["input_ids"]
         ids = [*closing[-1:], self._tokenizer.eos_token_id, *self._end_ids]
         return tuple(dict.fromkeys(int(one) for one in ids if one is not None))
+
+    @cached_property
+    def _control(self) -> re.Pattern[str]:
+        """The spellings of all tokens that mean more than their letters, the longest first."""
+        ids = sorted({*control_tokens(self._tokenizer), *self.stop_ids})
+        names = {name for name in self._tokenizer.convert_ids_to_tokens(ids) if name}
+        return re.compile("|".join(re.escape(name) for name in sorted(names, key=len, reverse=True)) or "(?!)")
 
     @cached_property
     def _closing(self) -> str:
