@@ -210,3 +210,29 @@ def test_a_challenger_that_learnt_noise_is_kept_off(tiny_llama_folder: Path) -> 
     with Registry(Path("registry")) as shelf:
         assert shelf.current("chat").number == 1
         assert shelf.history("chat")[0].action == "keep"
+
+
+@pytest.mark.index
+@pytest.mark.parametrize(
+    ("language", "asked", "answer"),
+    [
+        ("zh", "房间{}有什么用？", "用来睡觉。"),
+        pytest.param("en", "What is room {} for?", "It is for sleeping.", marks=pytest.mark.slow),
+    ],
+)
+def test_new_rows_join_the_dialogues_of_an_asset(
+    language: str, asked: str, answer: str, tiny_llama_folder: Path
+) -> None:
+    data = {"columns": {"messages": "messages"}, "allow": ["no_supervision"]}
+    quick = {"train": {**QUICK["train"], "epochs": 1}, "evaluate": {**QUICK["evaluate"], "generated_rows": 10}}
+    options: dict[str, Any] = {"model": str(tiny_llama_folder), "task": "chat", **quick}
+    tunewright.run(f"asset:dialogues-{language}", data=data, out="runs/first", **options)
+    with Registry(Path("registry"), create=True) as shelf:
+        shelf.add("chat", Path("runs/first"), accept_verdict=True)
+        shelf.promote("chat", 1)
+    rows = [{"messages": [{"role": "user", "content": asked.format(number)}, {"role": "assistant", "content": answer}]}
+            for number in range(200)]  # fmt: skip
+    made = retrain("chat", write_jsonl("new.jsonl", rows), accept_verdict=True)
+    known = {*openings("runs/first", "train", "validation"), *openings(made["run"], "train", "validation")}
+    assert made["decision"]["num_rows"] <= sum(each not in known for each in openings(made["run"], "test"))
+    assert made["decision"]["comparison"]["difference"] < 0
