@@ -22,7 +22,7 @@ NETWORK = {
     "model/source/_remote.py": "takes the model that the recipe names from the hub that it names",
 }
 SCRATCH = {
-    "answering.py": "writes under the temporary name that the store gives and puts in its place",
+    "answering/files.py": "writes under the temporary name that the store gives and puts in its place",
     "assets/archive.py": "unpacks into the private folder of a draft",
     "assets/convert/gguf.py": "joins parts within the private folder of a draft",
     "assets/convert/vader.py": "takes its scratch file out of the private folder of a draft",

@@ -135,6 +135,8 @@ def test_a_challenger_that_wins_is_promoted_on_rows_that_neither_has_seen(poor: 
     assert (decision["outcome"], decision["live"], decision["version"]) == ("promote", 1, 2)
     assert decision["reason"].startswith("Better: ")
     assert "for the live version 1" in decision["reason"]
+    assert decision["reason"].endswith(f" on {decision['num_rows']} rows that neither was tuned on.")
+    assert decision["checks"] == []
     fair = texts_of(made["run"], "test") - texts_of("runs/poor", "train", "validation")
     assert decision["num_rows"] == len(fair)
     assert not fair & texts_of(made["run"], "train", "validation")
@@ -181,7 +183,7 @@ def test_a_challenger_without_evidence_is_not_promoted(tiny_bert_folder: Path) -
 
 def test_a_winner_with_an_unsure_verdict_has_to_be_accepted(poor: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_csv(Path("new.csv"), ("text", "label"), sentences(300, seed=8))
-    from tunewright import maintaining
+    from tunewright.maintaining import retraining
 
     travel = tunewright.run
 
@@ -189,7 +191,7 @@ def test_a_winner_with_an_unsure_verdict_has_to_be_accepted(poor: Path, monkeypa
         result = travel(*args, **options)
         return {**result, "verdict": {**result["verdict"], "outcome": "no evidence"}}
 
-    monkeypatch.setattr(maintaining, "run", unsure)
+    monkeypatch.setattr(retraining, "run", unsure)
     decision = retrain("reviews", "new.csv")["decision"]
     assert decision["outcome"] == "keep"
     assert decision["reason"].startswith("The challenger's own verdict is `no evidence`")
@@ -204,10 +206,10 @@ def test_labels_that_the_live_version_does_not_know_are_compared(poor: Path) -> 
 
 
 def test_another_version_that_became_live_meanwhile_stays(poor: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tunewright import maintaining
+    from tunewright.maintaining import retraining
 
     write_csv(Path("new.csv"), ("text", "label"), sentences(300, seed=8))
-    judge = maintaining._judge
+    judge = retraining._judge
 
     def meddled(*given: Any) -> tuple[bool, str]:
         with Registry(Path("registry")) as other:
@@ -216,7 +218,7 @@ def test_another_version_that_became_live_meanwhile_stays(poor: Path, monkeypatc
             other.promote("reviews", other.add("reviews", run, accept_verdict=True).number)
         return judge(*given)
 
-    monkeypatch.setattr(maintaining, "_judge", meddled)
+    monkeypatch.setattr(retraining, "_judge", meddled)
     with pytest.raises(GateError, match="meanwhile"):
         retrain("reviews", "new.csv", accept_verdict=True)
     with Registry(Path("registry")) as shelf:

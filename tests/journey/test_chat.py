@@ -123,9 +123,3 @@ def test_answers_that_do_not_fit_stop_the_run_unless_it_is_allowed(tmp_path: Pat
 def test_an_encoder_cannot_learn_to_talk(tmp_path: Path, tiny_bert_folder: Path) -> None:
     with pytest.raises(InputError, match="does not write text"):
         tunewright.run(dialogues(40), out=tmp_path / "run", model=str(tiny_bert_folder), train=QUICK)
-
-
-def test_what_asks_for_labels_says_what_to_type_instead(tuned: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="writes text") as refused:
-        tunewright.predict(tuned["run"], ["What colour is car 3?"])
-    assert refused.value.hint == f"tunewright chat {tuned['run']}"

@@ -254,7 +254,7 @@ def test_the_dialogue_generator_learns_answers_and_their_ends(
     smollm2_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Real dialogues, the real tokenizer and template; what is learnt is compared with this package's own encoder."""
-    from tunewright.adapt.dialogue import learnt_turns
+    from tunewright.adapt.dialogue_encoder import learnt_turns
     from tunewright.infer.load import load_tokenizer
     from tunewright.infer.template import ChatTemplate
 

@@ -90,7 +90,7 @@ def test_training_and_answers_read_it_alike(
     trained = read_arrow(tmp_path / "run" / "encoded" / "train.arrow")["source"].to_pylist()
     assert all(sum(token in control for token in row) == 2 for row in trained)
     asked: list[list[int]] = []
-    from tunewright import answering as module
+    from tunewright.answering import labels as module
 
     answering: Any = module
 

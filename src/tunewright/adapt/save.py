@@ -23,7 +23,6 @@ from tunewright.adapt.adapter import save_adapter
 from tunewright.adapt.attach import build_classifier, head_settings, is_stock
 from tunewright.adapt.classifier import Classifier
 from tunewright.adapt.layout import Layout, layout_of
-from tunewright.errors import InputError
 from tunewright.infer.card import CARD, read_card, require_card, writes_text
 from tunewright.infer.golden import GOLDEN, golden_ids
 from tunewright.infer.load import load_tokenizer, load_trunk, read_config
@@ -122,16 +121,9 @@ def save_classifier_adapter(
 
 
 def load_model(folder: Path) -> Tuned:
-    """The tuned model in ``folder`` (a run's ``model`` folder). Raises InputError if it holds none."""
+    """The tuned classifier in ``folder`` (a run's ``model`` folder). Raises InputError if it holds no tuned model."""
     card = require_card(folder)
-    if writes_text(card):
-        raise InputError(
-            "this model writes text and chooses no labels",
-            where=str(folder),
-            given=f"a model tuned with the task {card['task']}",
-            allowed="a model tuned to classify",
-            hint=f"tunewright chat {folder.parent}",
-        )
+    assert not writes_text(card), folder
     task = _rebuild_task(card)
     module = load_weights(folder, task, card["architecture"], card["kind"])
     return Tuned(task, module, load_tokenizer(folder), card["max_length"], card["thresholds"], card)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +26,7 @@ def predict(
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Classify the rows of a file, or sentences typed on the command line."""
+    """Answer the rows of a file, or sentences typed on the command line: with labels, or with text."""
     if not what:
         raise InputError(
             "nothing to answer",
@@ -58,16 +59,24 @@ def predict(
         if json:
             print_json(written)
         else:
-            screen.note(
-                f"{counted(int(str(written['rows'])), 'row')} answered ({written['unanswered']:,} without text): {written['out']}"
-            )
+            rows, without = counted(int(str(written["rows"])), "row"), f"{written['unanswered']:,} without an answer"
+            screen.note(f"{rows} read ({without}): {written['out']}")
         return
     if json:
         pairs = zip(what, answers, strict=True)
         print_json({"answers": [{"text": text, **prediction} for text, prediction in pairs]})
     else:
-        rows = [(_shown(p["label"]), _percent(p["confidence"]), text) for text, p in zip(what, answers, strict=True)]
+        _show(what, answers)
+
+
+def _show(texts: Sequence[str], answers: Sequence[Mapping[str, object]]) -> None:
+    """A table whose last column is the one that may be long: what was asked, or what was written."""
+    if "label" in answers[0]:
+        rows = [(_shown(p["label"]), _percent(p["confidence"]), text) for text, p in zip(texts, answers, strict=True)]
         show_table(("label", "confidence", "text"), rows, right=("confidence",))
+    else:
+        rows = [(text, str(p["finish"] or "-"), str(p["answer"] or "")) for text, p in zip(texts, answers, strict=True)]
+        show_table(("text", "finish", "answer"), rows)
 
 
 def _looks_like_a_file(text: str) -> bool:

@@ -14,7 +14,9 @@ from tunewright.errors import GateError
 
 def watch(
     run: Annotated[str, Parameter(help="A run's folder or id; with --registry, a name whose live version is meant.")],
-    requests: Annotated[str, Parameter(help="A file of requests, with the column of texts that the run was tuned on.")],
+    requests: Annotated[
+        str, Parameter(help="A file of requests, with the columns of texts or dialogues that the run was tuned on.")
+    ],
     *,
     registry: Annotated[Path | None, Parameter(name="--registry", help="The folder of the registry.")] = None,
     level: Annotated[float, Parameter(name="--level", help="How often any signal may give a false alarm.")] = 0.01,
@@ -44,7 +46,7 @@ def watch(
             where=requests,
             given=_given(drift),
             allowed=f"requests like the training data of {drift['run']}",
-            hint="look at the requests; with labelled rows of the new kind: tunewright retrain NAME FILE",
+            hint="look at the requests; with rows of the new kind and their answers: tunewright retrain NAME FILE",
         )
     screen.note(drift["sentence"])
 

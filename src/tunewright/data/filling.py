@@ -36,9 +36,6 @@ from tunewright.store.artifact import Draft
 from tunewright.types import SPLITS, Choice, Dataset, Finding, Ledger, SourceFile, Tell
 from tunewright.words import counted
 
-CONTENT = frozenset(("content", "value", "text"))
-"""Keys under which a message holds what was said."""
-
 _TELL_EVERY = 5_000
 _LEAST_ALLOWED = 10
 
@@ -288,18 +285,7 @@ def _cleaned(given: Mapping[str, object], column: str, chain: Chain, listed: boo
         found = as_list(value)
         if found is not None:
             return [chain.apply(entry) if isinstance(entry, str) else entry for entry in found]
-    return _cleaned_within(value, chain)
-
-
-def _cleaned_within(value: object, chain: Chain) -> object:
-    """A text cleaned; in messages, the texts that they hold."""
-    if isinstance(value, str):
-        return chain.apply(value)
-    if isinstance(value, list):
-        return [_cleaned_within(entry, chain) for entry in value]
-    if isinstance(value, Mapping):
-        return {key: _cleaned_within(entry, chain) if key in CONTENT else entry for key, entry in value.items()}
-    return value
+    return chain.apply_within(value)
 
 
 def _in_order(value: object) -> object:

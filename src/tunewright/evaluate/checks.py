@@ -34,7 +34,7 @@ LENGTH_BAND = (0.5, 2.0)
 """All answers together may be half to twice as long as the references: beyond, it is another kind of answer."""
 
 CHRF_MARGIN = 0.02
-"""Not worse means: two points of chrF less than the base are ruled out at 0.05 (non-inferiority, ICH E9 section 3.3.2)."""
+"""Not worse means: two points of chrF less than the other model are ruled out at 0.05 (non-inferiority, ICH E9 section 3.3.2)."""
 
 TITLES = {
     "answers": "answers", "stop_rate": "stop rate", "repetition": "repetition", "length_ratio": "length",
@@ -47,17 +47,26 @@ def check_answers(
     config: Evaluate.Config, tuned: Text | None, base: Text | None, gold: Text
 ) -> tuple[tuple[Check, ...], bool]:
     """The checks of the generated answers, and whether they agree less with the references than the untouched base's."""
-    number = 0 if tuned is None else len(tuned)
-    why = "likelihood alone does not show how a model answers, nor does a handful of answers (evaluate.generated_rows)"
-    enough = Check("answers", number >= FEWEST_ANSWERS, float(number), f"at least {FEWEST_ANSWERS}", why)
+    enough = _check_number(0 if tuned is None else len(tuned))
     if tuned is None or not enough.passed:
         return (enough,), False
     checks = [enough, _check_stop(config, tuned, gold), _check_repetition(tuned, gold), _check_length(tuned, gold)]
     is_behind = False
     if base is not None:
-        agreed, is_behind = _check_chrf(config, tuned, base, gold)
+        agreed, is_behind = _check_chrf(config, tuned, base, gold, "the untouched base")
         checks.append(agreed)
     return tuple(checks), is_behind
+
+
+def check_against(config: Evaluate.Config, tuned: Text, rival: Text, gold: Text, name: str) -> tuple[Check, ...]:
+    """The checks of the generated answers beside those of a rival of this name: enough of them, and chrF is not lost."""
+    enough = _check_number(len(tuned))
+    return (enough, _check_chrf(config, tuned, rival, gold, name)[0]) if enough.passed else (enough,)
+
+
+def name_checks(checks: Sequence[Check]) -> str:
+    """The checks with their values and limits, for a sentence."""
+    return ", ".join(f"{TITLES.get(each.name, each.name)} ({show_check(each)}, needed {each.limit})" for each in checks)
 
 
 def judge_text(
@@ -80,7 +89,7 @@ def judge_text(
     numbers = likely.sentence.partition(": ")[2]
     told = f"its own answers pass all {len(checks)} checks"
     if failed:
-        told = "what it generates fails " + ", ".join(_told(check) for check in failed)
+        told = f"what it generates fails {name_checks(failed)}"
     joint = "but" if failed and likely.outcome == "better" else "and"
     return Verdict(
         outcome=outcome,
@@ -99,14 +108,15 @@ def show_check(check: Check) -> str:
     return f"{100 * check.value:.1f} %" if check.name in PERCENTAGES else f"{check.value:.3g}"
 
 
-def _told(check: Check) -> str:
-    return f"{TITLES.get(check.name, check.name)} ({show_check(check)}, needed {check.limit})"
-
-
 def _value(name: str, answer: Text, gold: Text) -> float:
     metric = metric_named(name)
     value = metric.value(metric.observe(answer, gold))
     return float("nan") if value is None else float(value)
+
+
+def _check_number(number: int) -> Check:
+    why = "likelihood alone does not show how a model answers, nor does a handful of answers (evaluate.generated_rows)"
+    return Check("answers", number >= FEWEST_ANSWERS, float(number), f"at least {FEWEST_ANSWERS}", why)
 
 
 def _check_stop(config: Evaluate.Config, tuned: Text, gold: Text) -> Check:
@@ -134,12 +144,12 @@ def _check_length(tuned: Text, gold: Text) -> Check:
     return Check("length_ratio", low <= value <= high, known, f"{low:g} to {high:g}", why)
 
 
-def _check_chrf(config: Evaluate.Config, tuned: Text, base: Text, gold: Text) -> tuple[Check, bool]:
+def _check_chrf(config: Evaluate.Config, tuned: Text, rival: Text, gold: Text, name: str) -> tuple[Check, bool]:
     metric = metric_named("chrf")
-    observed = [Observed(metric, metric.observe(answer, gold)) for answer in (tuned, base)]
+    observed = [Observed(metric, metric.observe(answer, gold)) for answer in (tuned, rival)]
     samples = bootstrap(observed, config.resamples, config.seed)
     low, high = percentile_interval(samples[:, 0] - samples[:, 1]) or (float("-inf"), float("inf"))
-    difference = _value("chrf", tuned, gold) - _value("chrf", base, gold)
-    why = f"lower end of the difference to the untouched base, {difference:+.3f} ({low:+.3f} to {high:+.3f})"
+    difference = _value("chrf", tuned, gold) - _value("chrf", rival, gold)
+    why = f"lower end of the difference to {name}, {difference:+.3f} ({low:+.3f} to {high:+.3f})"
     known = low if np.isfinite(low) else None
     return Check("chrf_difference", low >= -CHRF_MARGIN, known, f"at least -{CHRF_MARGIN:g}", why), high < 0

@@ -99,7 +99,8 @@ def _gain(comparison: Comparison) -> float:
 
 
 def _sentence(outcome: str, deciding: Sequence[Comparison], num_rows: int, rows: str) -> str:
-    judged = counted(num_rows, rows.removesuffix("s"))
+    noun, that, which = rows.partition(" that ")
+    judged = counted(num_rows, noun.removesuffix("s")) + that + which
     if not deciding:
         return f"No evidence: there is nothing to compare with on {judged}"
     metric = deciding[0].metric

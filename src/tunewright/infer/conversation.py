@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tunewright.errors import InputError
 from tunewright.infer.rendering import Message
 from tunewright.infer.template import ChatTemplate
 from tunewright.seams import Engine
@@ -39,6 +41,38 @@ class Conversation:
             tuple(self._decode(answer.ids) for answer in answers),
             np.array([len(answer.ids) for answer in answers], dtype=np.int64),
             np.array([answer.finish == "stop" for answer in answers], dtype=np.bool_),
+        )
+
+    def answer_readable(
+        self,
+        dialogues: Sequence[Sequence[Message]],
+        max_tokens: int,
+        context_tokens: int,
+        tell: Tell = tell_nobody,
+        label: str = "generating answers",
+    ) -> tuple[list[int], Text]:
+        """The numbers of the dialogues that can be answered, and the greedy answers to them.
+
+        A dialogue cannot be answered where it fills ``context_tokens``, all that the model can read, or where the template
+        refuses it. Each answer has what room its own dialogue leaves: it is what it would be alone.
+        """
+        rooms: dict[int, list[int]] = defaultdict(list)
+        for number, messages in enumerate(dialogues):
+            try:
+                room = min(max_tokens, context_tokens - len(self.template.prompt(messages)))
+            except InputError:
+                continue
+            if room > 0:
+                rooms[room].append(number)
+        numbers = [number for room in sorted(rooms, reverse=True) for number in rooms[room]]
+        parts = [
+            self.answer([dialogues[number] for number in rooms[room]], Sampling(max_tokens=room), tell, label)
+            for room in sorted(rooms, reverse=True)
+        ]
+        return numbers, Text(
+            tuple(text for part in parts for text in part.texts),
+            np.concatenate([np.zeros(0, np.int64), *(part.num_tokens for part in parts)]),
+            np.concatenate([np.zeros(0, np.bool_), *(part.stopped for part in parts)]),
         )
 
     def stream(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[str]:

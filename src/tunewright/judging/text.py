@@ -1,4 +1,4 @@
-"""A tuned language model before its judges: likelihoods of the held-out answers, and answers of its own.
+"""A tuned language model judged: likelihoods of the held-out answers, and answers of its own.
 
 The tuned model, its untouched base, and the base with a few training dialogues before each question read the same dialogues.
 """
@@ -6,122 +6,49 @@ The tuned model, its untouched base, and the base with a few training dialogues 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 
-from tunewright.adapt.dialogue import split_last, weigh
-from tunewright.adapt.language import LanguageModel
+from tunewright.adapt.dialogue import split_last
 from tunewright.evaluate.few_shot import choose_examples
-from tunewright.evaluate.retention import general_text, retention
+from tunewright.evaluate.retention import retention
 from tunewright.evaluate.text import evaluate_text
-from tunewright.infer.conversation import Conversation
-from tunewright.infer.engine.local import Local
-from tunewright.infer.load import load_language_model, load_tokenizer
-from tunewright.infer.predict import predict_logits
-from tunewright.infer.template import ChatTemplate
 from tunewright.judging.case import Case
 from tunewright.judging.followed import curves_of
-from tunewright.types import Example, Ints, Likelihood, Report, Retention, Sampling, Tell, Text
+from tunewright.judging.speaker import Reader, Speaker
+from tunewright.types import Ints, Likelihood, Report, Retention, Text
 
 Message = Mapping[str, Any]
 
 
-@dataclass
-class Reader:
-    """A stock model in fp32, as it will be served, with its tokenizer and its template; each loaded when first asked for."""
-
-    folder: Path
-    tell: Tell
-
-    @cached_property
-    def tokenizer(self) -> Any:
-        """The tokenizer of the model."""
-        return load_tokenizer(self.folder)
-
-    @cached_property
-    def template(self) -> ChatTemplate:
-        """The template of the model."""
-        return ChatTemplate.for_training(self.folder, self.tokenizer)
-
-    @cached_property
-    def model(self) -> torch.nn.Module:
-        """The model itself."""
-        self.tell("loading the model", 0, None, self.folder.name)
-        return load_language_model(self.folder)
-
-
 @dataclass(frozen=True)
-class Speaker:
-    """A model that is judged; ``shots`` are dialogues that it is shown before each one."""
+class Witness:
+    """A Speaker that is asked about the splits of a case."""
 
     case: Case
-    name: str
-    reader: Reader
-    shots: Sequence[Sequence[Message]] = ()
+    speaker: Speaker
 
     def likelihood(self, split: str) -> Likelihood:
         """Nats of the supervised turns of each dialogue, in the split's order."""
-        examples = [self._example(messages) for messages in _dialogues(self.case, split)]
-        return self._measure(examples, f"{self.name}: reading the {split} dialogues")
+        return self.speaker.likelihood(_dialogues(self.case, split), self.case.task.learnt, f"the {split} dialogues")
 
     def answers(self, split: str, rows: Ints) -> Text:
         """The last answer of some dialogues, written by the model."""
-        prompts = [self._shown(messages) for messages in _prompts(self.case, split, rows)]
-        longest = max(len(self.reader.template.prompt(prompt)) for prompt in prompts)
-        room = self.case.base.max_positions - longest
-        sampling = Sampling(max_tokens=max(1, min(self.case.recipe.evaluate.max_new_tokens, room)))
-        engine = Local(self.reader.model, stop_ids=self.reader.template.stop_ids)
-        try:
-            conversation = Conversation(engine, self.reader.template, self.reader.tokenizer)
-            return conversation.answer(prompts, sampling, self.case.tell, f"{self.name}: answering")
-        finally:
-            engine.close()
-
-    def general(self, language: str) -> tuple[float, int]:
-        """Nats and number of tokens of the general text of a language."""
-        ids = self.reader.tokenizer(general_text(language))["input_ids"][: self.case.base.max_positions]
-        examples = [Example(ids, [0.0] + [1.0] * (len(ids) - 1))]
-        found = self._measure(examples, f"{self.name}: reading a general text")
-        return float(found.nll[0]), int(found.num_tokens[0])
-
-    def _measure(self, examples: Sequence[Example], label: str) -> Likelihood:
-        weights = [torch.tensor(each.target) for each in examples]
-        ids = [each.ids for each in examples]
-        outputs = predict_logits(
-            LanguageModel(self.reader.model), ids, weights=weights, tell=self.case.tell, label=label
-        )
-        found: Likelihood = self.case.task.decode(outputs)
-        return found
-
-    def _example(self, messages: Sequence[Message]) -> Example:
-        """The dialogue after the shots; only its own answers count."""
-        shown = self._shown(messages)
-        chat = self.reader.template.encode(shown, self.reader.tokenizer)
-        weights = weigh(chat, self.case.task.learnt(messages), first=len(shown) - len(messages))
-        limit = self.case.base.max_positions  # not that of training: every system reads the same text, whole
-        return Example(chat.ids[:limit], weights[:limit])
-
-    def _shown(self, messages: Sequence[Message]) -> list[Message]:
-        """The shots between the system message, if there is one, and the rest."""
-        opening = [message for message in messages[:1] if message["role"] == "system"]
-        shots = [message for shot in self.shots for message in shot if message["role"] != "system"]
-        return [*opening, *shots, *messages[len(opening) :]]
+        return self.speaker.answers(_prompts(self.case, split, rows), self.case.recipe.evaluate.max_new_tokens)
 
 
 def judge_text(case: Case) -> Report:
     """The Report on a tuned language model."""
     config = case.recipe.evaluate
-    base = Speaker(case, "untouched base", Reader(case.base.folder, case.tell))
-    tuned = Speaker(case, "tuned model", Reader(case.model, case.tell))
-    systems: dict[str, Speaker] = {"tuned": tuned, "untouched_base": base}
+    context = case.base.max_positions
+    base = Speaker("untouched base", Reader(case.base.folder, case.tell), context)
+    tuned = Speaker("tuned model", Reader(case.model, case.tell), context)
+    speakers = {"tuned": tuned, "untouched_base": base}
     shots = choose_shots(case, base) if config.few_shot else []
     if shots:
-        systems["few_shot"] = Speaker(case, "prompted base", base.reader, shots)
+        speakers["few_shot"] = replace(base, name="prompted base", shots=shots)
     test = np.arange(case.dataset.splits["test"])
     texts = {split: [_parts(case, messages) for messages in _dialogues(case, split)] for split in case.dataset.splits}
 
@@ -131,7 +58,7 @@ def judge_text(case: Case) -> Report:
 
     return evaluate_text(
         config,
-        systems=systems,
+        systems={name: Witness(case, speaker) for name, speaker in speakers.items()},
         gold=_gold(case, base),
         prompts=["\n".join(f"{each['role']}: {each['content']}" for each in p) for p in _prompts(case, "test", test)],
         train_texts=texts["train"],

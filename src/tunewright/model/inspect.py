@@ -97,6 +97,11 @@ def read_folder(folder: Path, known: Mapping[str, str] | None = None, tell: Tell
     )
 
 
+def read_max_positions(folder: Path) -> int:
+    """The tokens that the model in ``folder`` can read, as its portrait has them; its weights are not looked at."""
+    return _max_positions(_text_part(_read_config(folder)), folder)
+
+
 def manifest_digests(folder: Path) -> dict[str, str]:
     """The SHA-256 of each file of a folder that the store made and has just verified, from its manifest."""
     manifest = read_manifest(folder)

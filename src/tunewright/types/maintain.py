@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tunewright.types.answer import Answer
-from tunewright.types.report import Comparison
+from tunewright.types.report import Check, Comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,9 @@ class Drift:
 class Decision:
     """Whether a challenger takes the place of the live version, and why.
 
-    ``num_rows`` counts the test rows that neither has been trained or validated on; ``comparison`` is made on them (None
-    where there are none). ``version`` is the challenger's number once it is on the shelf.
+    ``num_rows`` counts the test rows that neither has been trained or validated on; ``comparison`` is made on them (None where
+    there are none), and where the two write text, ``checks`` of their answers to some of them. ``version`` is the
+    challenger's number once it is on the shelf.
     """
 
     outcome: Literal["promote", "keep"]
@@ -60,3 +61,4 @@ class Decision:
     num_rows: int
     comparison: Comparison | None
     reason: str
+    checks: tuple[Check, ...] = ()

@@ -10,7 +10,16 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from tunewright.adapt.dialogue import FORMS, DialogueEncoder, read_dialogue, recognise_dialogues, split_last
+from tunewright.adapt.dialogue import (
+    FORMS,
+    read_dialogue,
+    read_request,
+    recognise_dialogues,
+    recognise_requests,
+    split_last,
+    to_answer,
+)
+from tunewright.adapt.dialogue_encoder import DialogueEncoder
 from tunewright.adapt.task.chat import Chat
 from tunewright.data.profile import Sample
 from tunewright.infer.load import load_tokenizer
@@ -107,6 +116,78 @@ def test_an_input_follows_its_instruction_and_parts_are_joined() -> None:
 def test_a_dialogue_that_cannot_be_learnt_is_rejected_with_its_reason(messages: Any, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         read_dialogue("messages", {"messages": messages}, "")
+
+
+ASK = {"role": "user", "content": "再见"}
+
+
+@pytest.mark.parametrize(
+    ("turns", "wanted"),
+    [
+        ([HELLO[0]], [HELLO[0]]),
+        (HELLO, [HELLO[0]]),
+        ([*HELLO, ASK], [*HELLO, ASK]),
+        ([*HELLO, ASK, HELLO[1]], [*HELLO, ASK]),
+        ([HELLO[0], {"role": "assistant", "content": ""}], [HELLO[0]]),
+        ([HELLO[0], {"role": "assistant", "content": None, "tool_calls": [{}]}], [HELLO[0]]),
+        ([{"from": "human", "value": "你好"}, {"from": "gpt", "value": "Hello."}], [HELLO[0]]),
+        (json.dumps(HELLO), [HELLO[0]]),
+    ],
+)
+def test_a_request_ends_with_the_users_turn_and_a_reference_is_left_out(turns: Any, wanted: Any) -> None:
+    assert read_request("messages", {"messages": turns}, "") == wanted
+    opened = [{"role": "system", "content": "Be kind."}, *wanted]
+    assert read_request("messages", {"messages": turns}, "Be kind.") == opened
+    assert read_request("messages", {"messages": turns, "system": "Be kind."}, "Be short.") == opened
+
+
+def test_a_read_dialogue_is_cut_as_a_request_is_read() -> None:
+    for turns in (HELLO, [*HELLO, ASK], [*HELLO, ASK, HELLO[1]]):
+        assert to_answer(read_dialogue("messages", {"messages": turns}, "")) == read_request(
+            "messages", {"messages": turns}, ""
+        )
+
+
+def test_instructions_and_prompts_need_no_answer() -> None:
+    assert read_request("prompt", {"prompt": "你好"}, "") == [HELLO[0]]
+    assert read_request("instruction", {"instruction": "翻译", "input": "好"}, "")[0]["content"] == "翻译\n\n好"
+
+
+@pytest.mark.parametrize(
+    ("form", "fields", "reason"),
+    [
+        ("messages", {"messages": [HELLO[1]]}, "first turn is not the user's"),
+        ("messages", {"messages": [HELLO[0], HELLO[1], HELLO[1]]}, "no turn of the user to answer"),
+        ("messages", {"messages": [HELLO[0], HELLO[0]]}, "same speaker"),
+        ("messages", {"messages": [{"role": "system", "content": "x"}]}, "first turn is not the user's"),
+        ("messages", {"messages": "plain text"}, "not a JSON list"),
+        ("messages", {"messages": None}, "no turns"),
+        ("messages", {"messages": [1]}, "not an object"),
+        ("prompt", {"prompt": "  "}, "empty prompt"),
+        ("instruction", {}, "empty instruction"),
+    ],
+)
+def test_a_row_that_asks_nothing_says_why(form: str, fields: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        read_request(form, fields, "Be kind.")
+
+
+@pytest.mark.parametrize(
+    ("row", "known", "wanted"),
+    [
+        ({"question": "你好"}, {}, ("prompt", {"prompt": "question"})),
+        ({"问题": "你好", "回答": "好"}, {}, ("prompt", {"prompt": "问题"})),
+        ({"prompt": "x", "system": "y"}, {}, ("prompt", {"prompt": "prompt", "system": "system"})),
+        ({"指令": "x", "输入": "y", "输出": "z"}, {}, ("instruction", {"instruction": "指令", "input": "输入"})),
+        ({"log": HELLO}, {}, ("messages", {"messages": "log"})),
+        ({"talk": "x", "log": HELLO}, {"messages": "talk"}, ("messages", {"messages": "talk"})),
+        ({"q": "x", "a": "y"}, {"prompt": "q", "completion": "a"}, ("prompt", {"prompt": "q"})),
+        ({"messages": HELLO}, {"prompt": "q", "completion": "a"}, ("messages", {"messages": "messages"})),
+        ({"text": "x"}, {"messages": "messages"}, None),
+    ],
+)
+def test_the_columns_of_requests_are_found(row: dict[str, Any], known: dict[str, str], wanted: Any) -> None:
+    assert recognise_requests(profiles([row]), known) == wanted
 
 
 def test_dialogues_that_open_alike_stay_together_and_the_same_said_is_a_duplicate() -> None:

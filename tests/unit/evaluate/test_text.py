@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from tunewright.errors import InputError
+from tunewright.evaluate.checks import check_against, name_checks
+from tunewright.evaluate.config import Evaluate
 from tunewright.evaluate.retention import retention
-from tunewright.types import Report
+from tunewright.types import Report, Text
 
 
 def check(report: Report, name: str) -> Any:
@@ -219,3 +221,21 @@ def test_the_same_rows_give_the_same_report(bench: Any) -> None:
         return bench.judge({"tuned": bench.system(3.0), "untouched_base": bench.system(0.0, vague)})  # type: ignore[no-any-return]
 
     assert judged() == judged()
+
+
+def test_a_rival_is_lost_to_only_where_its_answers_agree_more() -> None:
+    gold = Text(
+        tuple(f"这是第{number}个回答, number {number}" for number in range(30)),
+        np.ones(30, np.int64),
+        np.ones(30, bool),
+    )
+    wrong = Text(("zz",) * 30, gold.num_tokens, gold.stopped)
+    config = Evaluate.Config(resamples=200)
+    for tuned, rival, passed in ((gold, wrong, True), (gold, gold, True), (wrong, gold, False)):
+        checks = check_against(config, tuned, rival, gold, "the live version 3")
+        assert [(each.name, each.passed) for each in checks] == [("answers", True), ("chrf_difference", passed)]
+        assert "the live version 3" in checks[1].why
+    few = np.arange(9)
+    [only] = check_against(config, gold.take(few), gold.take(few), gold.take(few), "live")
+    assert (only.name, only.passed) == ("answers", False)
+    assert name_checks([only]) == "answers (9, needed at least 10)"

@@ -230,7 +230,9 @@ def test_a_base_with_tokens_for_turns_uses_them(folder: Path, tokens: tuple[str,
     assert tokens[0] in template.reason
     assert template.render(CHAT).startswith(beginning)
     chat = template.encode(CHAT)
-    assert answers(tokenizer, chat) == ["assistant</s>", "再见！\n\nuser\n</s>"], "the end that a base has learnt to write"
+    assert answers(tokenizer, chat) == ["assistant</s>", "再见！\n\nuser\n</s>"], (
+        "the end that a base has learnt to write"
+    )
     assert f"user{tokens[1]}" in template.render(CHAT)
     assert template.stop_ids == (tokenizer.eos_token_id,)
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from tunewright.adapt.dialogue import FORMS, learnt_turns, read_dialogue, recognise_dialogues, split_last
+from tunewright.adapt.dialogue import FORMS, read_dialogue, recognise_dialogues, split_last
+from tunewright.adapt.dialogue_encoder import DialogueEncoder, learnt_turns
 from tunewright.adapt.ranges import training_ranges
 from tunewright.config.base import ComponentConfig, Option
 from tunewright.seams import RowEncoder
@@ -120,7 +121,6 @@ class Chat:
 
     def open_encoder(self, base: Base) -> RowEncoder:
         """Dialogues by the base's own template, with the assistant's turns supervised."""
-        from tunewright.adapt.dialogue import DialogueEncoder
         from tunewright.adapt.language import require_writer
         from tunewright.infer.load import load_tokenizer
         from tunewright.infer.template import ChatTemplate

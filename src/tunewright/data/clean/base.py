@@ -14,6 +14,9 @@ FAMILY = "data.clean"
 STANDARD = ("unicode", "control", "trim")
 """What is applied to every text, after the cleaners that the user names."""
 
+CONTENT = frozenset(("content", "value", "text"))
+"""Keys under which a message holds what was said."""
+
 
 class Cleaner(Protocol):
     """A cleaner (``data/clean/*.py``)."""
@@ -35,6 +38,16 @@ class Chain:
         for step in self._steps:
             text = step(text)
         return text
+
+    def apply_within(self, value: object) -> object:
+        """A text cleaned; in messages, the texts that they hold. ValueError rejects the row with a reason."""
+        if isinstance(value, str):
+            return self.apply(value)
+        if isinstance(value, list):
+            return [self.apply_within(entry) for entry in value]
+        if isinstance(value, Mapping):
+            return {key: self.apply_within(entry) if key in CONTENT else entry for key, entry in value.items()}
+        return value
 
 
 def build_chain(wanted: Sequence[str | Mapping[str, Any]]) -> Chain:

@@ -1,0 +1,118 @@
+"""A tuned model that answers with text: a request is a dialogue in which the user has spoken last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunewright import extensions
+from tunewright.adapt.dialogue import read_request, recognise_requests, split_last, to_answer
+from tunewright.answering.base import Evidence, Prediction, Request, text_column
+from tunewright.data.clean.base import build_chain
+from tunewright.data.profile import column_value
+from tunewright.evaluate.config import Evaluate
+from tunewright.evaluate.resample import sample_rows
+from tunewright.infer.conversation import Conversation, open_conversation
+from tunewright.model.inspect import read_max_positions
+from tunewright.store.run import RESULT, read_document
+from tunewright.types import Classified, ColumnProfile, Row, Tell
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+DIALOGUES = "dialogues in a column `messages`, questions in `prompt` or `instruction`, or any texts in a column `text`"
+
+
+class TextAnswerer:
+    """A tuned language model; it is loaded when it is first asked to answer."""
+
+    added = ("answer", "finish")
+
+    def __init__(self, run: Path, card: Mapping[str, Any]) -> None:
+        """``card`` is that of the model of the run in this folder."""
+        self._run = run
+        self._chain = build_chain(card.get("clean", []))
+        kind: Any = extensions.load("adapt.task", card["task"])
+        self.task: Any = kind(kind.Config(**card["options"]))
+        self._system = str(card["options"].get("system", ""))
+        self._result = read_document(run / RESULT) or {}
+
+    def reader(
+        self, columns: Sequence[str], profiles: Sequence[ColumnProfile], file: str
+    ) -> Callable[[Row], Request | None]:
+        """The dialogue in any of its forms; else the column ``text``, or the only one, as the user's turn."""
+        known = self._result.get("data", {}).get("columns", {})
+        found = recognise_requests(profiles, known)
+        if found is None:
+            asked = {"prompt": text_column("text", columns, file, DIALOGUES)}
+            found = recognise_requests(profiles, asked) or ("prompt", asked)
+        form, names = found
+        return lambda fields: self._read(form, {field: column_value(fields, name) for field, name in names.items()})
+
+    def request(self, text: str) -> Request | None:
+        """The text as the user's turn, after the system message that the model was tuned with."""
+        return self._read("prompt", {"prompt": text})
+
+    def prepared(self, rows: pa.Table) -> list[Request]:
+        """The dialogues up to the user's last turn."""
+        return [_request(to_answer(messages)) for messages in self.task.dialogues(rows)]
+
+    def answer(self, requests: Sequence[Request | None], tell: Tell) -> list[Prediction]:
+        """``answer`` and ``finish``: ``stop`` where the answer ended by itself, ``length`` where it was cut."""
+        predictions: list[Prediction] = [dict.fromkeys(self.added) for _ in requests]
+        asked = {row: request.asked for row, request in enumerate(requests) if request is not None}
+        if asked:
+            context, most = self._limits
+            numbers, said = self._conversation.answer_readable(list(asked.values()), most, context, tell, "answering")
+            rows = list(asked)
+            for number, text, stopped in zip(numbers, said.texts, said.stopped, strict=True):
+                predictions[rows[number]] = {"answer": text, "finish": "stop" if stopped else "length"}
+        return predictions
+
+    def classify(self, requests: Sequence[Request], tell: Tell) -> Classified | None:
+        """It chooses no labels."""
+        return None
+
+    def evidence(self, rows: pa.Table, config: Evaluate.Config, tell: Tell) -> Evidence:
+        """The likelihood of the reference answers, which decides, and answers of its own to a sample of the dialogues."""
+        from tunewright.judging.speaker import Reader, Speaker
+
+        model = self._run / "model"
+        speaker = Speaker(self._run.name, Reader(model, tell), read_max_positions(model))
+        dialogues = self.task.dialogues(rows)
+        chosen = sample_rows(len(dialogues), config.generated_rows, config.seed)
+        return Evidence(
+            speaker.likelihood(dialogues, self.task.learnt, "the test dialogues"),
+            speaker.answers([split_last(dialogues[row])[0] for row in chosen], config.max_new_tokens),
+            chosen,
+        )
+
+    def close(self) -> None:
+        """Cancel what is under way and let go of the model, where it was loaded."""
+        if "_conversation" in self.__dict__:
+            self._conversation.close()
+
+    @cached_property
+    def _conversation(self) -> Conversation:
+        return open_conversation(self._run / "model")
+
+    @cached_property
+    def _limits(self) -> tuple[int, int]:
+        """The tokens that the model can read, and the most that are written, as in the run's evaluation."""
+        asked = self._result.get("config", {}).get("values", {}).get("evaluate", {})
+        most = int(asked.get("max_new_tokens", Evaluate.Config().max_new_tokens))
+        return read_max_positions(self._run / "model"), most
+
+    def _read(self, form: str, fields: Row) -> Request | None:
+        try:
+            cleaned = {name: self._chain.apply_within(value) for name, value in fields.items()}
+            return _request(read_request(form, cleaned, self._system))
+        except ValueError:
+            return None
+
+
+def _request(messages: Sequence[Mapping[str, Any]]) -> Request:
+    said = [str(message["content"]) for message in messages]
+    return Request(messages, said[-1], "\n".join(said))
