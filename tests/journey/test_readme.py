@@ -52,6 +52,7 @@ def walked(
     take_rows(movie_reviews_file, folder / "more.csv", 60, offset=5)
     take_rows(movie_reviews_file, folder / "new.csv", 30, offset=9)
     write_dialogues(folder / "chats.jsonl", 60)
+    (folder / "questions.csv").write_text("question\nWhat is AI?\n什么是人工智能？\n", encoding="utf-8")
     shutil.copytree(REPOSITORY / "recipes", folder / "recipes")
     # A recipe's own data and model would take minutes; everything else in it is as it stands.
     encoder = {"TUNEWRIGHT_DATA__PATH": "reviews.csv", "TUNEWRIGHT_MODEL__NAME": str(minilm_folder)}
