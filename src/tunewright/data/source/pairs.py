@@ -29,7 +29,7 @@ class Pairs(ArraySource):
     allowed = (
         'lists of pairs under the names of splits: {"train": [["a text", "its label"], ...], "val": ..., "test": ...}'
     )
-    hint = 'or write one object per line (jsonl): {"text": "...", "label": "...", "split": "train"}'
+    hint = 'write one object per line (jsonl): {"text": "...", "label": "...", "split": "train"}'
 
     class Config(SourceConfig):
         """The options of files of pairs."""
