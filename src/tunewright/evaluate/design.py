@@ -52,8 +52,9 @@ class Material:
         answers = {TUNED: self.answers(split)}
         for name, baseline in fitted.items():
             answer, gold = baseline.predict(self.texts(split), self.encoder), self.gold(split)
-            is_label = isinstance(answer, Label) and isinstance(gold, Label)
-            answers[name] = replace(answer, out_of_scope=gold.out_of_scope) if is_label else answer
+            if isinstance(answer, Label) and isinstance(gold, Label):
+                answer = replace(answer, out_of_scope=gold.out_of_scope)
+            answers[name] = answer
         return answers
 
 
@@ -137,7 +138,7 @@ def judge_out_of_fold(
 
 def _refused_by_fold(answer: Classified, gold: Label, fold_of: Ints, config: Evaluate.Config) -> Classified:
     """The answer with its limit, for the rows of each of ``fold_of``[N] the one that the other rows give."""
-    chosen = answer.chosen.copy()
+    chosen: Any = answer.chosen.copy()
     for fold in np.unique(fold_of):
         others, rows = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
         limits, _ = choose_thresholds(answer.take(others), gold.take(others), "accuracy", config.refuse_share)

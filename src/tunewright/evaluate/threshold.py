@@ -45,8 +45,11 @@ def choose_thresholds(
     Several labels per row: for each label the one with the best F1. Of equally good thresholds the one nearest to 0.5 is
     taken (the lower of two), so that ties and flat optima change nothing.
     """
-    refuses = isinstance(gold, Label) and gold.out_of_scope is not None
-    chosen, reason = choose_limit(answer, gold, refuse_share) if refuses else _decide(answer, gold, metric)
+    if isinstance(gold, Label) and gold.out_of_scope is not None:
+        assert isinstance(answer, Label)
+        chosen, reason = choose_limit(answer, gold, refuse_share)
+    else:
+        chosen, reason = _decide(answer, gold, metric)
     return chosen, Choice(PATH, chosen or "none", reason)
 
 

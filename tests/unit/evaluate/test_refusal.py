@@ -149,6 +149,7 @@ def test_every_system_is_judged_with_its_own_limit() -> None:
     assert thresholds["unsure"] == choose_thresholds(theirs["validation"], gold, "accuracy", 0.05)[0]
     judged = judge_test(given, fitted, thresholds)
     for name, answer in (("tuned", given.answers("test")), ("unsure", theirs["test"])):
+        assert isinstance(answer, Label)
         limit = thresholds[name]["其他"]
         assert judged.systems[name].chosen.tolist() == by_hand(answer, limit)
     off = answer_validation(Evaluate.Config(thresholds="off"), given, fitted, "accuracy")

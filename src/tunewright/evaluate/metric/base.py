@@ -141,6 +141,19 @@ class RankMetric(MetricBase):
         raise NotImplementedError
 
 
+class RocMetric(RankMetric):
+    """Area under the ROC curve as a rank statistic (Hanley & McNeil 1982, section III): ties count one half."""
+
+    is_percentage = False
+
+    def from_ranks(self, positive: Floats, negative: Floats) -> Floats:
+        """Sum over groups of positive * (negatives below + half the negatives tied) / (positives * negatives)."""
+        all_negative = negative.sum(axis=0)
+        below = all_negative - np.cumsum(negative, axis=0)
+        result: Floats = (positive * (below + 0.5 * negative)).sum(axis=0) / (positive.sum(axis=0) * all_negative)
+        return result
+
+
 def _sum_ranks(scores: Floats, right: Bools, weights: Floats) -> tuple[Floats, Floats]:
     """Weights[N, B] summed per group of equal score, best first: rows with the label[G, B] and without it[G, B].
 
