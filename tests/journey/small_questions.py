@@ -8,9 +8,9 @@ from itertools import product
 from pathlib import Path
 
 ENGLISH = {
-    "praise": ("a wonderful film", "the movie was great", "that was good", "a good and wonderful movie"),
-    "complaint": ("a terrible film", "the movie was boring", "that was bad", "a bad and boring movie"),
-    "programme": ("is this film on", "is the movie on", "is a movie of this on", "is this the movie"),
+    "praise": ("wonderful", "great and good", "good and wonderful", "great"),
+    "complaint": ("terrible", "boring and bad", "bad and terrible", "boring"),
+    "seats": ("2 seats 3", "seats 4 5", "1 seat 2", "seat 6 7"),
 }
 CHINESE = {
     "物流": ("我的包裹到哪里了", "快递什么时候到", "包裹寄出了吗", "帮我查快递"),
@@ -18,11 +18,11 @@ CHINESE = {
     "密码": ("我忘记密码了", "怎么重置密码", "密码不对", "帮我改密码"),
 }
 BEFORE = {
-    "en": ("so", "and", "well", "and so", "hm", "oh", "hey", "and well"),
+    "en": ("the film", "this movie", "of the film and", "a film", "and the movie", "the movie is", "this was", "an"),
     "zh": ("你好，", "您好，", "请问", "打扰了，", "麻烦问下，", "那个，", "嗨，", "客服，"),
 }
 AFTER = {
-    "en": ("now", "then", "again", "ok", "too", "here", "and so", "so"),
+    "en": ("film", "and this", "was the movie", "of a film", "is this", "the", "movie of", "and an"),
     "zh": ("谢谢", "急", "今天", "现在", "好吗", "可以吗", "在吗", "麻烦了"),
 }
 OUTSIDE = {

@@ -6,6 +6,7 @@ import json
 import re
 import runpy
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,23 +16,26 @@ from pages import REPOSITORY
 from small_questions import OTHER, write_questions
 
 import tunewright
+from tunewright.data.rows import read_rows
 from tunewright.deploying import export
+from tunewright.maintaining import retrain
 from tunewright.pipeline import judge_again
 from tunewright.server.limits import Limits
 from tunewright.server.listen import listening
 from tunewright.server.opening import open_model
 from tunewright.server.served import Served
+from tunewright.store.registry import Registry
 
 if TYPE_CHECKING:
     from conftest import RunProcess
 
 RECIPE = REPOSITORY / "recipes" / "customer-service.yaml"
 SMALL = (
-    "train.epochs=16",
+    "train.epochs=20",
     "train.batch_size=16",
     "train.dtype=fp32",
     "train.threads=1",
-    "train.lr=0.003",
+    "train.lr=0.002",
     "train.patience=0",
     "evaluate.out_of_fold=false",
     "evaluate.resamples=200",
@@ -173,7 +177,7 @@ def test_the_limit_can_be_switched_off_and_set_again_without_training(english: P
 
 def test_few_rows_are_judged_out_of_fold_with_limits(tmp_path: Path, tiny_bert_folder: Path) -> None:
     data = write_questions(tmp_path / "questions.json", "en", trained=False)
-    result = go(data, tmp_path / "run", tiny_bert_folder, "evaluate.out_of_fold=true", "train.epochs=4")
+    result = go(data, tmp_path / "run", tiny_bert_folder, "evaluate.out_of_fold=true", "train.epochs=6")
     assert result["judged_on"] == "out-of-fold"
     assert "for each fold on the rows of the others" in result["verdict"]["design"]
     assert 0 < result["metrics"]["in_scope_refused"]["value"] < 0.5
@@ -188,3 +192,29 @@ def test_a_label_that_no_row_has_is_a_warning_with_the_nearest_name(tmp_path: Pa
     assert "did you mean oos?" in finding["message"]
     assert result["metrics"]["out_of_scope_recall"]["value"] is None
     assert "what refusing gains is not known" in Path(result["report"]).read_text(encoding="utf-8")
+
+
+def test_more_rows_are_learnt_and_the_rest_is_still_refused(chinese: Path, tmp_path: Path) -> None:
+    with Registry(tmp_path / "registry", create=True) as shelf:
+        added = shelf.add("service", chinese, accept_verdict=True)
+        shelf.promote("service", added.number)
+    more = [[f"{text}第{n}次", label] for n in range(3) for text, label in (("我要退货", "退款"), ("快递丢了", "物流"))]
+    file = tmp_path / "more.json"
+    file.write_text(json.dumps({"train": more}, ensure_ascii=False), encoding="utf-8")
+    found = retrain("service", file, registry=tmp_path / "registry", out=tmp_path / "run")
+    card = read(Path(found["run"]) / "model", "tunewright.json")
+    assert card["options"]["out_of_scope"] == "其他"
+    assert set(card["thresholds"]) == {"其他"}
+    assert found["decision"]["outcome"] in ("keep", "promote")
+    assert found["decision"]["num_rows"] > 0
+
+
+def test_the_published_file_is_read_whole(shared_data: Path) -> None:
+    columns, records, file = read_rows(str(shared_data / "en" / "clinc150" / "data_small.json"))
+    rows = [record.fields for record in records]
+    assert (columns, file.format) == (("text", "label", "split"), "pairs")
+    assert Counter((row["split"], row["label"] == "oos") for row in rows) == {
+        ("train", False): 7500, ("train", True): 100, ("validation", False): 3000, ("validation", True): 100,
+        ("test", False): 4500, ("test", True): 1000,
+    }  # fmt: skip
+    assert len({row["label"] for row in rows}) == 151
