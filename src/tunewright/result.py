@@ -86,6 +86,7 @@ def verdict_part(report: Report, dataset: Dataset, shown: Shown, task: Any) -> d
         "systems": {name: dict(values) for name, values in report.systems.items()},
         "validation": {name: dict(values) for name, values in report.validation.items()},
         "thresholds": dict(report.thresholds),
+        "out_of_scope": report.out_of_scope,
         "judged_on": report.judged_on,
         "num_judged": report.num_rows,
         "verdict": asdict(report.verdict),

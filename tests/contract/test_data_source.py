@@ -44,12 +44,21 @@ WRITERS: dict[str, tuple[str, Callable[[Path], Any], list[int]]] = {
     "jsonl": (".jsonl", lambda path: path.write_text("\n".join(json.dumps(row) for row in ROWS)), [1, 2, 3]),
     "json": (".json", lambda path: path.write_text(json.dumps(ROWS, indent=1)), [2, 6, 10]),
     "parquet": (".parquet", _parquet, [1, 2, 3]),
+    "pairs": (
+        ".json",
+        lambda path: path.write_text(json.dumps({"train": [list(row.values()) for row in ROWS]}, indent=1)),
+        [3, 7, 11],
+    ),
     "txt": (
         ".txt",
         lambda path: path.write_text("".join(f"__label__{r['label']} {r['text']}\n" for r in ROWS)),
         [1, 2, 3],
     ),
 }
+
+
+ADDED: dict[str, dict[str, str]] = {"pairs": {"split": "train"}}
+"""What a source says of each row beside its columns."""
 
 
 def make(name: str, folder: Path) -> tuple[BaseSource, Path, list[int]]:
@@ -64,7 +73,7 @@ def make(name: str, folder: Path) -> tuple[BaseSource, Path, list[int]]:
 def test_a_source_reads_what_was_written_with_true_lines(name: str, tmp_path: Path) -> None:
     source, path, lines = make(name, tmp_path)
     records = list(source.read(path))
-    assert [dict(record.fields) for record in records] == ROWS
+    assert [dict(record.fields) for record in records] == [row | ADDED.get(name, {}) for row in ROWS]
     assert [record.origin.line for record in records] == lines
     assert [record.id for record in records] == [0, 1, 2]
     assert {record.origin.file for record in records} == {str(path)}

@@ -27,7 +27,7 @@ def cases(name: str) -> list[tuple[Answer, Answer, Answer]]:
     rng = np.random.default_rng(0)
     right, other = rng.integers(0, 3, 60), rng.integers(0, 3, 60)
     sure = np.eye(3) * 0.97 + 0.01
-    gold = Label(SCHEMA, right)
+    gold = Label(SCHEMA, right, out_of_scope="第三")
     single = (Label(SCHEMA, right, sure[right]), Label(SCHEMA, other, sure[other]), gold)
     many, unlike = rng.random((60, 3)) < 0.4, rng.random((60, 3)) < 0.4
     several = (

@@ -16,6 +16,9 @@ from tunewright.recipe import read_request
 FOR_A_GPU = {"qlora-8gb", "qlora-16gb", "qlora-24gb"}
 """They need a card and a hub, so they are read and not run; their arithmetic stands in tests/unit/model/test_fits.py."""
 
+OF_OTHERS = {"customer-service"}
+"""They read a file that is not shipped and say where it comes from; they are run in ``test_refusing.py``."""
+
 RECIPES = sorted((REPOSITORY / "recipes").glob("*.yaml"))
 
 
@@ -32,6 +35,9 @@ def test_a_recipe_is_valid_and_teaches(path: Path) -> None:
         assert recipe.train.device == "cuda"
         assert (data, "/" in model) == ("chats.jsonl", True), "the reader's own chats, and a model of the hub"
         find_source(model)
+    elif path.stem in OF_OTHERS:
+        assert recipe.task.name in find(model, "model").tasks
+        assert f"data.path={data}" in path.read_text(encoding="utf-8")
     else:
         assert find(data.removeprefix("asset:"), "data").tasks == (recipe.task.name,)
         assert recipe.task.name in find(model, "model").tasks

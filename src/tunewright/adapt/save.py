@@ -48,6 +48,7 @@ class HeadedTask(Protocol):
     config: Any
     labels: tuple[str, ...]
     multi_label: bool
+    out_of_scope: str | None
 
     @property
     def sigmoid(self) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 
 from tunewright.data.account import Account
 from tunewright.data.duplicates import Duplicates
+from tunewright.errors import nearest
 from tunewright.types import Finding
 from tunewright.words import counted
 
@@ -16,14 +17,22 @@ _IMBALANCE = 10
 _TINY = 3
 
 
-def check_labels(counts: Mapping[str, Mapping[str, int]]) -> list[Finding]:
-    """Findings about labels from split -> label -> rows: absent from training, too rare, out of balance."""
+def check_labels(counts: Mapping[str, Mapping[str, int]], untrained: Collection[str] = ()) -> list[Finding]:
+    """Findings about labels from split -> label -> rows: absent from training, too rare, out of balance.
+
+    ``untrained`` are those that the task has by itself: they need no training row, but none at all looks like a slip.
+    """
     found: list[Finding] = []
     totals: dict[str, int] = {}
     for split in counts.values():
         for label, count in split.items():
             totals[label] = totals.get(label, 0) + count
-    unseen = sorted(label for label in totals if not counts["train"].get(label))
+    for label in sorted(set(untrained) - totals.keys()):
+        close = nearest(label, totals)
+        meant = f"; did you mean {close}?" if close else ""
+        message = f"{label}: named by the task, but in no row, so it cannot be judged{meant}"
+        found.append(Finding("label_without_rows", "warning", message))
+    unseen = sorted(label for label in totals if not counts["train"].get(label) and label not in untrained)
     if unseen:
         message = f"{_some(unseen)}: held out for judging, but in no training row, so it cannot be learnt"
         found.append(Finding("label_not_trained", "violation", message))

@@ -61,6 +61,7 @@ class Filling:
             for field in task.fields
             if (column := mapped.columns.get(field.name))
         ]
+        self._untrained = {label for field in task.stored for label in field.labels}
         self._labels = [field.name for field in task.stored if field.kind == "label"]
         self._account = Account()
         self._made: dict[str, Any] = {}
@@ -243,7 +244,7 @@ class Filling:
                 reasons=account.reason_counts(),
             ),
             "findings": (
-                *(check_labels(counts) if any(counts.values()) else ()),
+                *(check_labels(counts, self._untrained) if any(counts.values()) else ()),
                 *check_duplicates(account, duplicates),
                 *(check_groups(account, split) if self._mapped.group else ()),
                 *check_rejected(account),

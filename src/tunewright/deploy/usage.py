@@ -65,7 +65,16 @@ def _classify(model: Mapping[str, Any]) -> str:
         ]
     else:
         probability = "logits.sigmoid()[:, 0]" if _is_single(model) else "logits.softmax(-1)[:, 1]"
-        if thresholds or _is_single(model):
+        refused = str(model["options"].get("out_of_scope") or "").strip()
+        if refused in thresholds:
+            lines += [
+                "probabilities = logits.softmax(-1)",
+                "chosen = probabilities.argmax(-1)",
+                f"refused = labels.index({refused!r})  # none of the others",
+                "probabilities[:, refused] = 0",
+                f"chosen[probabilities.amax(-1) < {thresholds[refused]!r}] = refused",
+            ]
+        elif thresholds or _is_single(model):
             limit = next((value for label, value in thresholds.items() if label == labels[1]), 0.5)
             lines.append(f"chosen = ({probability} >= {limit!r}).long()")
         else:

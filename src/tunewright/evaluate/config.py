@@ -20,7 +20,15 @@ class Evaluate:
         )
         baselines: Literal["auto"] | list[str] = Option("auto", "What to compare with; auto: the task's references.")
         thresholds: Literal["auto", "off"] = Option(
-            "auto", "auto: decision thresholds for rare labels are chosen on validation; off: the most probable label."
+            "auto",
+            "auto: decision thresholds for rare labels, and the limit for refusing what is out of scope (task.out_of_scope), "
+            "are chosen on validation; off: the most probable label.",
+        )
+        refuse_share: float = Option(
+            0.05,
+            "Out of scope: the share of the validation rows in scope that may be refused because no label is probable enough.",
+            ge=0,
+            le=0.5,
         )
         out_of_fold: Literal["auto"] | bool = Option(
             "auto", "Train again in folds and judge all rows; auto: where there are fewer than out_of_fold_rows."

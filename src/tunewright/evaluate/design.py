@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from tunewright.evaluate.diagnose import Curves
 from tunewright.evaluate.opponents import refit_opponent
-from tunewright.evaluate.out_of_fold import FitPredict, FoldPlan, out_of_fold, plan_folds
+from tunewright.evaluate.out_of_fold import FitPredict, FoldPlan, make_folds, out_of_fold, plan_folds
 from tunewright.evaluate.threshold import apply_thresholds, choose_thresholds
 from tunewright.seams import Baseline, Encoder
-from tunewright.types import SPLITS, Choice, Classified, Tell
+from tunewright.types import SPLITS, Choice, Classified, Label, Tell
 
 if TYPE_CHECKING:
     from tunewright.evaluate.config import Evaluate
@@ -47,6 +47,16 @@ class Material:
     refit: FitPredict | None
     units: Callable[[str], Ints] | None
 
+    def all_answers(self, split: str, fitted: Mapping[str, Baseline]) -> dict[str, Classified]:
+        """Every system's answers on a split; each knows the label for what is out of scope that the gold knows."""
+        answers = {TUNED: self.answers(split)}
+        for name, baseline in fitted.items():
+            answer, gold = baseline.predict(self.texts(split), self.encoder), self.gold(split)
+            if isinstance(answer, Label) and isinstance(gold, Label):
+                answer = replace(answer, out_of_scope=gold.out_of_scope)
+            answers[name] = answer
+        return answers
+
 
 def answer_validation(
     config: Evaluate.Config, material: Material, fitted: Mapping[str, Baseline], primary: str
@@ -56,12 +66,10 @@ def answer_validation(
     gold = material.gold("validation")
     if len(gold) == 0:
         return {}, {}, Choice(path, "none", "there are no validation rows to choose them on")
-    answers = {TUNED: material.answers("validation")}
-    for name, baseline in fitted.items():
-        answers[name] = baseline.predict(material.texts("validation"), material.encoder)
+    answers = material.all_answers("validation", fitted)
     if config.thresholds == "off":
         return answers, {}, Choice(path, "none", "switched off")
-    chosen = {name: choose_thresholds(answer, gold, primary) for name, answer in answers.items()}
+    chosen = {name: choose_thresholds(answer, gold, primary, config.refuse_share) for name, answer in answers.items()}
     thresholds = {name: limits for name, (limits, _) in chosen.items()}
     applied = {name: apply_thresholds(answer, thresholds[name]) for name, answer in answers.items()}
     return applied, thresholds, chosen[TUNED][1]
@@ -85,10 +93,7 @@ def judge_test(
     material: Material, fitted: Mapping[str, Baseline], thresholds: Mapping[str, Mapping[str, float]]
 ) -> Judged:
     """Every system's answers on the held-out test split, each with its own thresholds from validation."""
-    answers = {TUNED: material.answers("test")}
-    for name, baseline in fitted.items():
-        answers[name] = baseline.predict(material.texts("test"), material.encoder)
-    gold = material.gold("test")
+    answers, gold = material.all_answers("test", fitted), material.gold("test")
     return Judged(
         judged_on="test",
         gold=gold,
@@ -102,26 +107,45 @@ def judge_test(
 def judge_out_of_fold(
     config: Evaluate.Config, material: Material, names: Sequence[str], plan: FoldPlan, tell: Tell
 ) -> Judged:
-    """Every system's answers on all rows by the same folds, each row by models trained without it."""
+    """Every system's answers on all rows by the same folds, each row by models trained without it.
+
+    What is refused is decided with a limit that was chosen on the rows of the other folds.
+    """
     gold = _joined([material.gold(split) for split in SPLITS])
     texts = [text for split in SPLITS for text in material.texts(split)]
     units = None if material.units is None else np.concatenate([material.units(split) for split in SPLITS])
     assert material.refit is not None
     systems: dict[str, FitPredict] = {TUNED: material.refit}
     systems |= {name: refit_opponent(name, texts, gold, material.encoder, config.seed) for name in names}
+    answers = {
+        name: out_of_fold(each, gold, plan, seed=config.seed, units=units, tell=tell, label=f"out-of-fold: {name}")
+        for name, each in systems.items()
+    }
+    limits = "no thresholds are used"
+    if isinstance(gold, Label) and gold.out_of_scope is not None and config.thresholds != "off":
+        fold_of = make_folds(gold, plan.folds, config.seed, units)
+        answers = {name: _refused_by_fold(answer, gold, fold_of, config) for name, answer in answers.items()}
+        limits = "the limit for refusing was chosen for each fold on the rows of the others"
     return Judged(
         judged_on="out-of-fold",
         gold=gold,
-        systems={
-            name: out_of_fold(each, gold, plan, seed=config.seed, units=units, tell=tell, label=f"out-of-fold: {name}")
-            for name, each in systems.items()
-        },
-        design=f"{plan.design} The strongest baseline was chosen on the validation split; no thresholds are used.",
+        systems=answers,
+        design=f"{plan.design} The strongest baseline was chosen on the validation split; {limits}.",
         rows="out-of-fold rows",
         share=plan.share,
     )
 
 
+def _refused_by_fold(answer: Classified, gold: Label, fold_of: Ints, config: Evaluate.Config) -> Classified:
+    """The answer with its limit, for the rows of each of ``fold_of``[N] the one that the other rows give."""
+    chosen: Any = answer.chosen.copy()
+    for fold in np.unique(fold_of):
+        others, rows = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
+        limits, _ = choose_thresholds(answer.take(others), gold.take(others), "accuracy", config.refuse_share)
+        chosen[rows] = apply_thresholds(answer.take(rows), limits).chosen
+    return replace(answer, chosen=chosen)
+
+
 def _joined(answers: Sequence[Classified]) -> Classified:
     chosen: Any = np.concatenate([answer.chosen for answer in answers])
-    return type(answers[0])(answers[0].names, chosen)
+    return replace(answers[0], chosen=chosen)

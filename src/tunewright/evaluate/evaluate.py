@@ -1,7 +1,7 @@
 """The verb ``evaluate``: answers and gold in, a Report with its Verdict and Diagnosis out.
 
 train       baselines are fitted
-validation  the strongest baseline and the thresholds are chosen
+validation  the strongest baseline, the thresholds and the limit for refusing are chosen
 test        the verdict; on small data all rows, out of fold, if the run can train again
 """
 
@@ -117,6 +117,7 @@ def evaluate(  # noqa: PLR0913 - collaborators are arguments
         systems=systems,
         validation=validation,
         thresholds=thresholds.get(TUNED, {}),
+        out_of_scope=judged.gold.out_of_scope if isinstance(judged.gold, Label) else None,
         verdict=verdict,
         diagnosis=diagnose(symptoms, command, run),
         figures=draw_figures(tuned, judged.gold),

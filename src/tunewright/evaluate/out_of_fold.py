@@ -10,7 +10,7 @@ cautious side.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -138,7 +138,7 @@ def out_of_fold(
 def _settled(gold: Classified, probabilities: Floats, votes: Floats) -> Classified:
     if isinstance(gold, Labels):
         return Labels(gold.names, (votes > 0.5) | ((votes == 0.5) & (probabilities >= 0.5)), probabilities)
-    return Label(gold.names, probabilities.argmax(axis=1).astype(np.int64), probabilities)
+    return replace(gold, chosen=probabilities.argmax(axis=1).astype(np.int64), probabilities=probabilities)
 
 
 def _one_hot(answer: Classified) -> Floats:

@@ -79,9 +79,11 @@ def choose_primary(requested: str, gold: Classified) -> Choice:
         return Choice(path, requested, "asked for")
     if isinstance(gold, Labels):
         return Choice(path, "micro_f1", "rows carry several labels")
-    counts = np.bincount(gold.chosen, minlength=len(gold.names))
-    most, least = int(counts.max()), int(counts.min())
-    largest, smallest = gold.names[int(counts.argmax())], gold.names[int(counts.argmin())]
+    counts = dict(zip(gold.names, np.bincount(gold.chosen, minlength=len(gold.names)).tolist(), strict=True))
+    if gold.out_of_scope is not None and not counts[gold.out_of_scope]:
+        del counts[gold.out_of_scope]  # it needs no training row
+    largest, smallest = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
+    most, least = counts[largest], counts[smallest]
     sizes = f"{largest} has {counted(most, 'training row')}, {smallest} {least:,}"
     if most == least:
         sizes = f"each has {counted(most, 'training row')}"
@@ -112,7 +114,14 @@ def measure(
         table = bootstrap([observed[name] for name in group], number, seed, share)
         samples.update({name: table[:, column] for column, name in enumerate(group)})
     return tuple(
-        _measure(name, values[name], samples.get(name), len(gold), share, _note(name, values[name], answer, gold))
+        _measure(
+            name,
+            values[name],
+            samples.get(name),
+            metrics[name].num_rows(observed[name].statistics),
+            share,
+            _note(name, values[name], answer, gold),
+        )
         for name in names
     )
 

@@ -1,15 +1,22 @@
-"""Decision thresholds for rare labels: chosen on the validation rows, applied to all others.
+"""Decision thresholds for rare labels, and the limit under which texts are refused: chosen on the validation rows.
+
+A threshold is a number for a label, and its meaning follows from the answer. Where one label stands for what is out of scope
+(``Label.out_of_scope``), there is one number, for that label: a text is refused where that label is the most probable one, or
+where no other label is as probable as the number. Else a label is given where it is as probable as its number.
 
 The judged rows are never an argument here.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tunewright.evaluate.metric.base import in_scope_scores, is_in_scope, is_refused
 from tunewright.evaluate.score import metric_named
 from tunewright.types import Choice, Classified, Label, Labels
 from tunewright.words import counted
@@ -28,15 +35,21 @@ DEFAULT = 0.5
 PATH = "evaluate.decision_thresholds"
 
 
-def choose_thresholds(answer: Classified, gold: Classified, metric: str) -> tuple[dict[str, float], Choice]:
+def choose_thresholds(
+    answer: Classified, gold: Classified, metric: str, refuse_share: float
+) -> tuple[dict[str, float], Choice]:
     """Thresholds by label from the validation rows, and why; empty where the most probable label is answered.
 
-    Two labels: one threshold on the probability of the second label, the one that is best for ``metric``, if the
-    rarer label has under 30 % of the rows or the metric is an F1. Several labels per row: for each label the one with
-    the best F1. Of equally good thresholds the one nearest to 0.5 is taken (the lower of two), so that ties and flat
-    optima change nothing.
+    A label for what is out of scope: the limit of ``choose_limit``. Else, two labels: one threshold on the probability of the
+    second label, the one that is best for ``metric``, if the rarer label has under 30 % of the rows or the metric is an F1.
+    Several labels per row: for each label the one with the best F1. Of equally good thresholds the one nearest to 0.5 is
+    taken (the lower of two), so that ties and flat optima change nothing.
     """
-    chosen, reason = _decide(answer, gold, metric)
+    if isinstance(gold, Label) and gold.out_of_scope is not None:
+        assert isinstance(answer, Label)
+        chosen, reason = choose_limit(answer, gold, refuse_share)
+    else:
+        chosen, reason = _decide(answer, gold, metric)
     return chosen, Choice(PATH, chosen or "none", reason)
 
 
@@ -44,6 +57,9 @@ def apply_thresholds(answer: Classified, thresholds: Mapping[str, float]) -> Cla
     """The answer with its labels chosen by ``thresholds``; unchanged where there are none or no probabilities."""
     if not thresholds or answer.probabilities is None:
         return answer
+    if isinstance(answer, Label) and answer.out_of_scope is not None:
+        refused = in_scope_scores(answer, answer.out_of_scope) < thresholds[answer.out_of_scope]
+        return replace(answer, chosen=np.where(refused, answer.names.index(answer.out_of_scope), answer.chosen))
     if isinstance(answer, Labels):
         limits = np.array([thresholds.get(name, DEFAULT) for name in answer.names])
         return Labels(answer.names, answer.probabilities >= limits, answer.probabilities)
@@ -59,6 +75,35 @@ def best_f1_threshold(scores: Floats, right: Bools) -> float:
     hits = int(right.sum()) - np.searchsorted(np.sort(scores[right]), candidates, side="left")
     quality = 2.0 * hits / np.maximum(answered + int(right.sum()), 1)
     return _nearest_best(candidates, quality)
+
+
+def choose_limit(answer: Label, gold: Label, refuse_share: float) -> tuple[dict[str, float], str]:
+    """The limit on the probability of the likeliest label in scope, under which a text is refused, and why.
+
+    Of the n validation rows in scope at most ``refuse_share`` are refused for being under it; those whose most probable label
+    is the one out of scope are refused without it and count as above it. It is the r-th smallest of the n scores, with
+    r = floor(refuse_share (n + 1)), so that the same share holds on average for new rows in scope of the same kind (split
+    conformal, Vovk et al. 2005; Lei et al. 2018, section 2.2), rounded down to six decimals. None where r is 0, or where the
+    r-th row is refused without it.
+    """
+    assert gold.out_of_scope is not None
+    inside, already = is_in_scope(gold), is_refused(answer, gold)
+    num_rows = int(inside.sum())
+    rank = math.floor(refuse_share * (num_rows + 1) + 1e-9)
+    if answer.probabilities is None or not num_rows:
+        return {}, "there are no probabilities on validation rows in scope to choose from"
+    scores = np.where(already, np.inf, in_scope_scores(answer, gold.out_of_scope))
+    least = np.sort(scores[inside])[rank - 1] if rank else np.inf
+    if not np.isfinite(least):
+        why = f"{(inside & already).sum():,} have it as the likeliest label" if rank else "too few to set a limit by"
+        return {}, f"no limit refuses {refuse_share:.3g} of {counted(num_rows, 'validation row')} in scope: {why}"
+    limit = math.floor(least * 1e6) / 1e6
+    parts = [
+        f"{(rows & (scores < limit)).sum():,} of {rows.sum():,} {where} scope are, {(rows & already).sum():,} more without it"
+        for where, rows in (("in", inside), ("out of", ~inside))
+    ]
+    reason = f"at most {refuse_share:.3g} of the validation rows in scope may be refused for it: {'; '.join(parts)}"
+    return {gold.out_of_scope: limit}, reason
 
 
 def _decide(answer: Classified, gold: Classified, metric: str) -> tuple[dict[str, float], str]:

@@ -98,5 +98,5 @@ def decision_thresholds(
     if config.thresholds == "off" or not isinstance(gold, Label | Labels):
         return {}
     answer: Label | Labels = task.decode(predict_logits(module, validation.ids))
-    chosen, _ = choose_thresholds(answer, gold, metric)
+    chosen, _ = choose_thresholds(answer, gold, metric, config.refuse_share)
     return chosen

@@ -103,7 +103,7 @@ def _as_kind(answer: Classified, kind: type, names: tuple[str, ...]) -> Classifi
         probabilities[:, columns] = answer.probabilities
     if kind is Label:
         assert isinstance(answer, Label)
-        return Label(names, np.array(columns)[answer.chosen], probabilities)
+        return Label(names, np.array(columns)[answer.chosen], probabilities, answer.out_of_scope)
     chosen = np.zeros((len(answer), len(names)), np.bool_)
     own = answer.chosen if isinstance(answer, Labels) else np.eye(len(answer.names), dtype=np.bool_)[answer.chosen]
     chosen[:, columns] = own

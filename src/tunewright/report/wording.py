@@ -6,6 +6,10 @@ from tunewright.words import counted
 
 METRICS = {
     "accuracy": ("Accuracy", "share of rows answered right"),
+    "in_scope_accuracy": ("In scope: accuracy", "share of rows in scope answered right"),
+    "in_scope_refused": ("In scope: refused", "share of rows in scope that are refused; lower is better"),
+    "out_of_scope_recall": ("Out of scope: refused", "share of rows out of scope that are refused"),
+    "out_of_scope_auroc": ("Out of scope: ROC area", "told by the likeliest label's probability; 0.5 is guessing"),
     "subset_accuracy": ("Exact match", "share of rows with every label right"),
     "precision": ("Precision", "share of the given labels that are right"),
     "recall": ("Recall", "share of the right labels that were given"),
@@ -42,7 +46,9 @@ METRICS = {
     "retention_zh": ("Retention, Chinese", "perplexity of general text, after / before"),
 }
 LIKELIHOODS = frozenset({"nll_per_dialogue", "nll_per_token", "bits_per_character", "perplexity"})
-LOWER_IS_BETTER = frozenset({"log_loss", "ece", "brier", "hamming_loss", "loss", "repetition"}) | LIKELIHOODS
+LOWER_IS_BETTER = (
+    frozenset({"log_loss", "ece", "brier", "hamming_loss", "loss", "repetition", "in_scope_refused"}) | LIKELIHOODS
+)
 UNBOUNDED = frozenset({"log_loss", "loss", "mcc", "length_ratio"}) | LIKELIHOODS
 UNDIRECTED = frozenset({"length_ratio"})
 """Metrics of which neither the most nor the least is best."""

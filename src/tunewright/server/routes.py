@@ -250,8 +250,13 @@ async def _classify(wish: ClassifyRequest, request: Request, limits: Limits.Conf
             found += classified
             num_tokens += tokens
     usage = Usage(prompt_tokens=num_tokens, completion_tokens=0, total_tokens=num_tokens)
-    thresholds = dict(model.tuned.thresholds)
-    return ClassifyAnswer(**_head("classify", model), results=found, thresholds=thresholds, usage=usage)
+    return ClassifyAnswer(
+        **_head("classify", model),
+        results=found,
+        thresholds=dict(model.tuned.thresholds),
+        out_of_scope=model.tuned.task.out_of_scope,
+        usage=usage,
+    )
 
 
 def _labels(model: Model, texts: Sequence[str], limits: Limits.Config) -> Iterator[tuple[list[Classification], int]]:

@@ -208,7 +208,8 @@ class Classification(BaseModel):
     """One text's label, or its labels where several may apply; null for a text without content.
 
     `confidence` is the probability of the label, for several labels that of the least certain decision. The decision
-    thresholds of the run are applied. `truncated` says that the text was longer than what the model was trained to read.
+    thresholds of the run are applied; a text refused by them has the label for what is out of scope, however improbable that
+    label is. `truncated` says that the text was longer than what the model was trained to read.
     """
 
     index: int
@@ -227,8 +228,10 @@ class ClassifyAnswer(BaseModel):
     model: str
     results: list[Classification]
     thresholds: dict[str, float] = Field(
-        description="Probability from which on a label is given; empty: the likeliest."
+        description="Probability from which on a label is given; empty: the likeliest. That of the label `out_of_scope` is what "
+        "the likeliest other label needs, or else the text is refused."
     )
+    out_of_scope: str | None = Field(description="The label that says `none of the others`, if there is one.")
     usage: Usage
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tunewright.types.basic import Bools, Floats, Ints
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """Single-label answers for N rows: chosen[N] indexes ``names``; probabilities[N, C] is None for gold answers."""
+    """Single-label answers for N rows: chosen[N] indexes ``names``; probabilities[N, C] is None for gold answers.
+
+    ``out_of_scope`` is the one of ``names``, if there is one, that stands for "none of the others".
+    """
 
     names: tuple[str, ...]
     chosen: Ints
     probabilities: Floats | None = None
+    out_of_scope: str | None = None
 
     def __len__(self) -> int:
         """The number of rows."""
@@ -21,7 +25,8 @@ class Label:
 
     def take(self, rows: Ints) -> Label:
         """The answers of some rows, in the order given."""
-        return Label(self.names, self.chosen[rows], None if self.probabilities is None else self.probabilities[rows])
+        probabilities = None if self.probabilities is None else self.probabilities[rows]
+        return replace(self, chosen=self.chosen[rows], probabilities=probabilities)
 
 
 @dataclass(frozen=True, slots=True)

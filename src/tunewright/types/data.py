@@ -90,12 +90,13 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field that a task reads from each row."""
+    """A field that a task reads from each row. ``labels`` are those that need no training row, as the task itself has them."""
 
     name: str
     kind: Literal["text", "label", "messages"]
     description: str
     required: bool = True
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

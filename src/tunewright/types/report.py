@@ -136,7 +136,8 @@ class Report:
 
     ``judged_on`` is ``test`` or ``out-of-fold``. ``systems`` holds every metric of the tuned model (``tuned``) and of each
     opponent on the judged rows; ``validation`` the same on the validation rows. ``thresholds`` maps a label to the decision
-    threshold chosen on validation (empty when the most probable label is answered). ``figures`` is JSON for the report.
+    threshold chosen on validation (empty when the most probable label is answered; ``evaluate/threshold.py`` says how it is
+    applied). ``out_of_scope`` is the label that stands for none of the others. ``figures`` is JSON for the report.
     """
 
     judged_on: str
@@ -152,3 +153,4 @@ class Report:
     worst: tuple[WorstRow, ...]
     choices: tuple[Choice, ...]
     answered: tuple[AnsweredRow, ...] = ()
+    out_of_scope: str | None = None

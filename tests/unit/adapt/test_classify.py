@@ -305,3 +305,36 @@ def test_a_separator_that_was_given_is_left_alone() -> None:
 def test_a_label_column_that_was_not_profiled_holds_one_label_a_cell() -> None:
     tuned, _ = task().tuned_to([], {"label": "elsewhere"})
     assert tuned.config.separator == ""
+
+
+def test_the_label_out_of_scope_belongs_to_the_labels_with_or_without_rows(make_dataset: MakeDataset) -> None:
+    unbound = task(out_of_scope=" 其他 ")
+    assert [field.labels for field in unbound.stored] == [(), ("其他",)]
+    bound = unbound.bind(make_dataset(ONE))
+    assert bound.labels == tuple(sorted(["坏", "好", "其他"]))
+    assert bound.num_outputs == 3
+    gold, answer = bound.gold(make_dataset(ONE).table("train")), bound.decode(np.eye(3))
+    assert isinstance(gold, Label)
+    assert isinstance(answer, Label)
+    assert gold.out_of_scope == answer.out_of_scope == gold.take(np.array([0])).out_of_scope == "其他"
+    again = task(**bound.config.model_dump()).with_labels(bound.labels, multi_label=False)
+    assert (again.labels, again.out_of_scope) == (bound.labels, "其他")
+    assert {"in_scope_accuracy", "in_scope_refused", "out_of_scope_recall", "out_of_scope_auroc"} <= set(bound.metrics)
+    plain = task().bind(make_dataset(ONE))
+    assert not any("scope" in name for name in plain.metrics)
+    assert plain.out_of_scope is None
+
+
+@pytest.mark.parametrize(
+    ("options", "multi_label", "given"),
+    [({"output": "sigmoid"}, False, "task.output=sigmoid"), ({}, True, "rows of none or several labels")],
+)
+def test_out_of_scope_needs_one_label_a_row_and_one_output_a_label(
+    options: dict[str, str], multi_label: bool, given: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        task(out_of_scope="oos", **options).with_labels(["a", "oos"], multi_label=multi_label)
+    assert caught.value.where == "task.out_of_scope"
+    assert given in str(caught.value.given)
+    assert "softmax" in str(caught.value.allowed)
+    assert caught.value.hint

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,22 @@ def test_a_split_column_is_found(
     assert texts(made, "train") == [text for text, _ in reviews[:70]]
     assert texts(made, "test") == [text for text, _ in reviews[80:]]
     assert any(choice.path == "data.split" and choice.value == column for choice in made.choices)
+
+
+def test_a_label_of_the_task_itself_needs_no_training_row(
+    task: Any, write: Write, reviews: Rows, tmp_path: Path
+) -> None:
+    task.stored = (task.stored[0], replace(task.stored[1], labels=("其他",)))
+    path, test_path = write("a.csv", csv_of(reviews)), write("b.csv", csv_of([("天气怎么样", "其他")]))
+    made = prepare(Prepare.Config(path=path, test_path=test_path), task, tmp_path / "out")
+    assert made.label_counts["test"] == {"其他": 1}
+    assert not {"label_not_trained", "label_without_rows"} & codes(made)
+    without = prepare(Prepare.Config(path=path), task, tmp_path / "without")
+    (found,) = [finding for finding in without.findings if finding.code == "label_without_rows"]
+    assert (found.severity, "其他" in found.message) == ("warning", True)
+    task.stored = (task.stored[0], replace(task.stored[1], labels=("poss",)))
+    typed = prepare(Prepare.Config(path=path), task, tmp_path / "typed")
+    assert any("did you mean pos?" in finding.message for finding in typed.findings)
 
 
 def test_no_group_crosses(task: Any, write: Write, reviews: Rows, tmp_path: Path) -> None:

@@ -211,3 +211,56 @@ def test_a_wrong_option_of_a_format_is_named(option: dict[str, str], write: Writ
         read_rows(write("a.csv", "text,label\n" + BODY), option)
     assert caught.value.exit_code == 2
     assert caught.value.allowed
+
+
+def test_pairs_carry_the_split_that_their_list_is_named_after(write: Write) -> None:
+    text = (
+        '{"oos_val": [],\n"训练": [["多少钱", "价格"],\n ["hi", "greet"]], '
+        '"OOS_Test": [["who won",\n "oos"]],\n"dev": [[3, null]]}'
+    )
+    columns, records, file = read_rows(write("a.json", text))
+    assert columns == ("text", "label", "split")
+    assert [(record.id, record.origin.line, *record.fields.values()) for record in records] == [
+        (0, 2, "多少钱", "价格", "train"),
+        (1, 3, "hi", "greet", "train"),
+        (2, 3, "who won", "oos", "test"),
+        (3, 5, 3, None, "validation"),
+    ]
+    assert file.format == "pairs"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "problem", "given"),
+    [
+        ('{"train": [["a", "b"]],\n"domains": [["a", "b"]]}', 2, "not named after a split", "domains"),
+        ('{"data": [["a", "b"]]}', 1, "not named after a split", "data"),
+        ('{"train": [["a", "b"]],\n"val": {"a": "b"}}', 2, "no list under val", '{"a": "b"}}'),
+        ('{"train": [["a", "b"],\n["a", "b", "c"]]}', 2, "not a pair", "['a', 'b', 'c']"),
+        ('{"train": [["a", "b"],\n"a"]}', 2, "not a pair", "a"),
+        ('{"train": [["a", "b"],\n{"text": "a", "label": "b"}]}', 2, "not a pair", "{'text'"),
+        ('{"train": [["a", "b"]\n["a", "b"]]}', 2, "a comma is missing between two records", '["a", "b"]]}'),
+        ('{"train": [["a", "b"]]\n"val": []}', 2, "a comma is missing between two lists", '"val": []}'),
+        ('{"train": [["a", "b"],\n]}', 2, "a comma before the end", "]}"),
+        ('{"train": [["a", "b"]],\n}', 2, "Expecting value", "}"),
+        ('{"train": [["a", "b"]]}\n{"val": []}', 2, "more after the object", '{"val": []}'),
+        ('{"train": [["a", "b"]],\n"val" []}', 2, "':' is missing", "[]}"),
+        ('{"train": [["a", "b"],\n["a', 2, "the file ends inside", '["a'),
+        ('{"train": [["a", "b"]\n', 2, "the file ends inside", ""),
+    ],
+)
+def test_lists_that_are_no_pairs_name_their_line(text: str, line: int, problem: str, given: str, write: Write) -> None:
+    path = write("a.json", text)
+    with pytest.raises(InputError, match=problem) as caught:
+        list(read_rows(path)[1])
+    assert caught.value.where == f"{path}:{line}"
+    assert given in str(caught.value.given)
+    assert '{"train": [["a text", "its label"], ...]' in str(caught.value.allowed)
+    assert "jsonl" in caught.value.hint
+
+
+def test_a_pair_that_is_too_long_is_left_out(write: Write) -> None:
+    path = write("a.json", json.dumps({"train": [["a", "b"], ["long " * 90, "b"], ["c", "d"]]}))
+    found = [
+        one.reason if isinstance(one, Unusable) else one.fields["text"] for one in read_rows(path, max_row_bytes=200)[1]
+    ]
+    assert found == ["a", "more than 200 bytes", "c"]

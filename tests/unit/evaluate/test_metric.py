@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from sklearn import metrics as oracle
 
 from tunewright import extensions
 from tunewright.evaluate.metric.base import MetricBase
-from tunewright.evaluate.score import metric_named, score, score_labels
+from tunewright.evaluate.score import measure, metric_named, score, score_labels
 from tunewright.types import Classified, Floats, Label, Labels
 
 NAMES = ("a", "b", "c", "d", "e")
@@ -87,6 +88,19 @@ SINGLE: dict[str, Callable[[Any, Any], float]] = {
     "ece": ece_by_hand,
 }
 
+SCOPE: dict[str, Callable[[Any, Any], float]] = {
+    "in_scope_accuracy": lambda a, g: oracle.accuracy_score(g.chosen[inside(g)], a.chosen[inside(g)]),
+    "in_scope_refused": lambda a, g: 1 - oracle.recall_score(inside(g), inside(Label(a.names, a.chosen))),
+    "out_of_scope_recall": lambda a, g: oracle.recall_score(~inside(g), ~inside(Label(a.names, a.chosen))),
+    "out_of_scope_auroc": lambda a, g: oracle.roc_auc_score(inside(g), a.probabilities[:, [0, 2, 3]].max(axis=1)),
+}
+"""The label ``b`` stands for what is out of scope."""
+
+
+def inside(answer: Label) -> Any:
+    return answer.chosen != NAMES.index("b")
+
+
 SEVERAL: dict[str, Callable[[Any, Any], float]] = {
     "subset_accuracy": lambda a, g: oracle.accuracy_score(g.chosen, a.chosen),
     "hamming_loss": lambda a, g: oracle.hamming_loss(g.chosen, a.chosen),
@@ -112,7 +126,7 @@ SEVERAL: dict[str, Callable[[Any, Any], float]] = {
 
 def test_every_metric_has_an_oracle() -> None:
     read = {name for name in extensions.names("evaluate.metric") if {Label, Labels} & set(metric_named(name).accepts)}
-    assert {*SINGLE, *SEVERAL} == read
+    assert {*SINGLE, *SEVERAL, *SCOPE} == read
 
 
 @pytest.mark.parametrize("name", SINGLE)
@@ -124,6 +138,31 @@ def test_one_label_per_row_agrees_with_the_oracle(name: str, num_labels: int, co
         gold = Label(gold.names, gold.chosen % 2)
     value = score(answer, gold, [name])[name]
     assert value == pytest.approx(SINGLE[name](answer, gold), abs=1e-12)
+
+
+@pytest.mark.parametrize("name", SCOPE)
+@pytest.mark.parametrize("coarse", [False, True], ids=["fine", "ties"])
+def test_what_is_out_of_scope_agrees_with_the_oracle(name: str, coarse: bool) -> None:
+    answer, gold = single(4, coarse=coarse)
+    gold = replace(gold, out_of_scope="b")
+    assert score(answer, gold, [name])[name] == pytest.approx(SCOPE[name](answer, gold), abs=1e-12)
+    (found,) = measure(answer, gold, [name], seed=0, num_resamples=500)
+    rows = {"out_of_scope_recall": (~inside(gold)).sum(), "out_of_scope_auroc": len(gold)}
+    assert found.num_rows == rows.get(name, inside(gold).sum())
+    assert found.value is not None
+    assert found.interval is not None
+    assert found.interval[0] < found.value < found.interval[1]
+
+
+@pytest.mark.parametrize("name", SCOPE)
+def test_a_share_of_no_rows_is_undefined(name: str) -> None:
+    answer, gold = single(4)
+    assert score(answer, gold, [name]) == {name: None}, "no label is out of scope"
+    marked = replace(gold, out_of_scope="b")
+    rows = np.flatnonzero(inside(gold) if name.startswith("out") else ~inside(gold))
+    assert score(answer.take(rows), marked.take(rows), [name]) == {name: None}
+    bare = Label(answer.names, answer.chosen)
+    assert (score(bare, marked, [name])[name] is None) == (name == "out_of_scope_auroc")
 
 
 @pytest.mark.parametrize("name", SEVERAL)

@@ -27,7 +27,7 @@ def timid(num_rows: int = 400, share: float = 0.1, seed: int = 0) -> tuple[Label
 
 def test_a_rare_label_gets_the_threshold_that_is_best_for_the_metric() -> None:
     answer, gold = timid()
-    thresholds, choice = choose_thresholds(answer, gold, "macro_f1")
+    thresholds, choice = choose_thresholds(answer, gold, "macro_f1", 0.05)
     after = score(apply_thresholds(answer, thresholds), gold, ["macro_f1"])["macro_f1"]
     assert answer.probabilities is not None
     tried = [
@@ -43,7 +43,7 @@ def test_a_rare_label_gets_the_threshold_that_is_best_for_the_metric() -> None:
 def test_the_judged_rows_are_answered_by_the_chosen_threshold() -> None:
     answer, gold = timid(seed=0)
     other, truth = timid(seed=1)
-    thresholds, _ = choose_thresholds(answer, gold, "macro_f1")
+    thresholds, _ = choose_thresholds(answer, gold, "macro_f1", 0.05)
     before, after = (
         score(each, truth, ["macro_f1"])["macro_f1"] for each in (other, apply_thresholds(other, thresholds))
     )
@@ -54,19 +54,19 @@ def test_the_judged_rows_are_answered_by_the_chosen_threshold() -> None:
 
 def test_common_labels_keep_the_most_probable_for_accuracy() -> None:
     answer, gold = timid(share=0.45)
-    assert choose_thresholds(answer, gold, "accuracy")[0] == {}
+    assert choose_thresholds(answer, gold, "accuracy", 0.05)[0] == {}
 
 
 def test_common_labels_get_one_for_an_f1() -> None:
     answer, gold = timid(share=0.45)
-    assert choose_thresholds(answer, gold, "macro_f1")[0]
+    assert choose_thresholds(answer, gold, "macro_f1", 0.05)[0]
 
 
 def test_no_threshold_is_better_than_a_half_where_a_half_is_best() -> None:
     rng = np.random.default_rng(0)
     right = (rng.random(300) < 0.2).astype(np.int64)
     answer = answered(np.where(right == 1, 0.9, 0.1))
-    thresholds, choice = choose_thresholds(answer, Label(SCHEMA, right), "macro_f1")
+    thresholds, choice = choose_thresholds(answer, Label(SCHEMA, right), "macro_f1", 0.05)
     assert thresholds == {}
     assert choice.value == "none"
 
@@ -82,16 +82,16 @@ def test_no_threshold_is_better_than_a_half_where_a_half_is_best() -> None:
 )
 def test_it_says_why_there_is_none(metric: str, rows: int, reason: str) -> None:
     answer, gold = timid()
-    thresholds, choice = choose_thresholds(answer.take(np.arange(rows)), gold.take(np.arange(rows)), metric)
+    thresholds, choice = choose_thresholds(answer.take(np.arange(rows)), gold.take(np.arange(rows)), metric, 0.05)
     assert thresholds == {}
     assert reason in choice.reason
 
 
 def test_many_labels_and_answers_without_probabilities_have_none() -> None:
     three = Label(("a", "b", "c"), np.zeros(50, dtype=np.int64), np.full((50, 3), 1 / 3))
-    assert choose_thresholds(three, three, "macro_f1")[0] == {}
+    assert choose_thresholds(three, three, "macro_f1", 0.05)[0] == {}
     answer, gold = timid()
-    assert choose_thresholds(Label(SCHEMA, answer.chosen), gold, "macro_f1")[0] == {}
+    assert choose_thresholds(Label(SCHEMA, answer.chosen), gold, "macro_f1", 0.05)[0] == {}
 
 
 def test_of_equal_thresholds_the_one_nearest_to_a_half_is_taken() -> None:
@@ -121,7 +121,7 @@ def test_each_of_several_labels_gets_its_own() -> None:
         Labels(("rare", "common", "hardly"), probabilities >= 0.5, probabilities),
         Labels(("rare", "common", "hardly"), right),
     )
-    thresholds, choice = choose_thresholds(answer, gold, "micro_f1")
+    thresholds, choice = choose_thresholds(answer, gold, "micro_f1", 0.05)
     assert set(thresholds) == {"rare"}
     applied = apply_thresholds(answer, thresholds)
     assert isinstance(applied, Labels)
@@ -139,4 +139,4 @@ def test_chinese_labels_are_labels() -> None:
     answer, gold = timid()
     names = ("好评", "差评")
     chinese = Label(names, answer.chosen, answer.probabilities)
-    assert set(choose_thresholds(chinese, Label(names, gold.chosen), "macro_f1")[0]) == {"差评"}
+    assert set(choose_thresholds(chinese, Label(names, gold.chosen), "macro_f1", 0.05)[0]) == {"差评"}

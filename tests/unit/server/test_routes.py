@@ -120,7 +120,7 @@ def test_texts_are_classified_as_by_predict(serve: Serve, labelling: Model) -> N
         chat = httpx2.post(f"{address}/v1/chat/completions", json={"messages": HELLO})
     results = answer["results"]
     assert [each["index"] for each in results] == [0, 1, 2, 3, 4]
-    assert answer["thresholds"] == {"好": 0.3}
+    assert (answer["thresholds"], answer["out_of_scope"]) == ({"好": 0.3}, None)
     for each in (results[0], results[1], results[4]):
         assert sum(each["probabilities"].values()) == pytest.approx(1, abs=1e-5)
         assert each["label"] == ("好" if each["probabilities"]["好"] >= 0.3 else "bad"), "the run's threshold"

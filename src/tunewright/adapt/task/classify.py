@@ -7,6 +7,9 @@ A record before and after ``read``:
 
 Outputs: ``softmax`` gives one logit per label and answers the most probable; ``sigmoid`` gives one logit for two labels
 (the probability of the second in sorted order), or one independent logit per label where rows carry several.
+
+One label may stand for "none of the others": ``out_of_scope`` names it. Where it has training rows it is learnt like any
+other. Texts are also refused, that is given this label, where no other one is probable enough: ``evaluate/threshold.py``.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
@@ -58,6 +62,11 @@ class Classify:
 
         only_training = frozenset({"pooling", "activation", "dropout", "label_smoothing", "class_weights"})
 
+        out_of_scope: str = Option(
+            "",
+            "The label that says `none of the others`; texts for which no other label is probable enough get it. Empty: none.",
+            examples=["oos"],
+        )
         output: Literal["auto", "softmax", "sigmoid"] = Option(
             "auto",
             "softmax: one output per label; sigmoid: one output for two labels, or one per label if rows have several.",
@@ -91,11 +100,15 @@ class Classify:
         Field("label", "label", "Its label, or several as a list or separated in one cell."),
     )
 
-    stored = fields
+    stored: Sequence[Field] = fields
 
     def __init__(self, config: Config | None = None) -> None:
         """An unbound task: it can recognise and read rows; ``bind`` gives it a label set."""
         self.config = config or self.Config()
+        self.out_of_scope = self.config.out_of_scope.strip() or None
+        if self.out_of_scope:
+            text, label = self.stored
+            self.stored = (text, replace(label, labels=(self.out_of_scope,)))
         self.labels: tuple[str, ...] = ()
         self.multi_label = False
         self.label_counts: Mapping[str, int] = {}
@@ -167,11 +180,16 @@ class Classify:
         label_counts: Mapping[str, int] = MappingProxyType({}),
         num_rows: int = 0,
     ) -> Classify:
-        """This task bound to a label set; the counts (of the training rows) are only needed for balanced weights.
+        """This task bound to a label set, which takes in the label for what is out of scope.
 
-        Raises InputError where the asked ``output`` does not fit the labels.
+        The counts (of the training rows) are only needed for balanced weights. Raises InputError where the asked ``output``
+        or ``out_of_scope`` does not fit the labels.
         """
+        if self.out_of_scope and self.out_of_scope not in labels:
+            labels = sorted((*labels, self.out_of_scope))
         _check_output(self.config.output, len(labels), multi_label)
+        if self.out_of_scope and (multi_label or self.config.output == "sigmoid"):
+            raise _no_scope(self.out_of_scope, multi_label)
         bound = Classify(self.config)
         bound.labels = tuple(labels)
         bound.multi_label = multi_label
@@ -250,11 +268,12 @@ class Classify:
         position = {label: index for index, label in enumerate(self.labels)}
         column: list[list[str]] = rows["label"].to_pylist()
         if not self.multi_label:
-            return Label(self.labels, np.array([position[labels[0]] for labels in column], dtype=np.int64))
-        chosen = np.zeros((len(column), len(self.labels)), dtype=np.bool_)
+            chosen = np.array([position[labels[0]] for labels in column], dtype=np.int64)
+            return Label(self.labels, chosen, out_of_scope=self.out_of_scope)
+        several = np.zeros((len(column), len(self.labels)), dtype=np.bool_)
         for row, labels in enumerate(column):
-            chosen[row, [position[label] for label in labels]] = True
-        return Labels(self.labels, chosen)
+            several[row, [position[label] for label in labels]] = True
+        return Labels(self.labels, several)
 
     def decode(self, logits: Floats) -> Classified:
         """Softmax or sigmoid of the logits[N, C], and the labels that they choose."""
@@ -267,7 +286,7 @@ class Classify:
         else:
             shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
             probabilities = shifted / shifted.sum(axis=1, keepdims=True)
-        return Label(self.labels, probabilities.argmax(axis=1), probabilities)
+        return Label(self.labels, probabilities.argmax(axis=1), probabilities, self.out_of_scope)
 
     @property
     def metrics(self) -> Sequence[str]:
@@ -277,9 +296,10 @@ class Classify:
                 "micro_f1", "macro_f1", "weighted_f1", "subset_accuracy", "hamming_loss", "micro_precision", "micro_recall",
                 "macro_precision", "macro_recall", "roc_auc", "pr_auc", "log_loss", "brier",
             )  # fmt: skip
+        scope = ("in_scope_accuracy", "in_scope_refused", "out_of_scope_recall", "out_of_scope_auroc")
         return (
-            "accuracy", "macro_f1", "weighted_f1", "micro_f1", "macro_precision", "macro_recall", "mcc", "roc_auc", "pr_auc",
-            "log_loss", "ece", "brier",
+            "accuracy", *(scope if self.out_of_scope else ()), "macro_f1", "weighted_f1", "micro_f1", "macro_precision",
+            "macro_recall", "mcc", "roc_auc", "pr_auc", "log_loss", "ece", "brier",
         )  # fmt: skip
 
     @property
@@ -341,6 +361,16 @@ def _check_output(output: str, num_labels: int, multi_label: bool) -> None:
             allowed="softmax; or sigmoid for two labels, or for rows with several labels",
             hint="task.output=softmax",
         )
+
+
+def _no_scope(out_of_scope: str, multi_label: bool) -> InputError:
+    return InputError(
+        "a label for what is out of scope needs one label a row, and one output for each label",
+        where="task.out_of_scope",
+        given=f"{out_of_scope}, with {'rows of none or several labels' if multi_label else 'task.output=sigmoid'}",
+        allowed="rows of one label each and task.output=softmax; where rows have several, one with none is out of scope as it is",
+        hint="task.out_of_scope=''" if multi_label else "task.output=softmax",
+    )
 
 
 def _any_not_single(rows: pa.Table) -> bool:

@@ -39,6 +39,10 @@ class MetricBase:
         """The metric under each of B weightings: weights[B, N] -> values[B], NaN where it is undefined."""
         raise NotImplementedError
 
+    def num_rows(self, statistics: Floats) -> int:
+        """How many rows stand behind the value."""
+        return len(statistics)
+
     def value(self, statistics: Floats, weights: Floats | None = None) -> float | None:
         """The metric over statistics[N, K], each row counted weights[n] times; None where it is undefined."""
         if len(statistics) == 0:
@@ -68,6 +72,19 @@ class MeanMetric(AdditiveMetric):
         """Sum over count."""
         result: Floats = totals[..., 0] / totals[..., 1]
         return result
+
+
+class ShareOfScope(MeanMetric):
+    """A share of the rows that are in scope, or of those that are not: statistics are (counts, is one of these) per row.
+
+    Undefined where no label stands for what is out of scope.
+    """
+
+    accepts = (Label,)
+
+    def num_rows(self, statistics: Floats) -> int:
+        """The rows of which it is a share."""
+        return int(statistics[:, 1].sum())
 
 
 class CountMetric(AdditiveMetric):
@@ -124,6 +141,19 @@ class RankMetric(MetricBase):
         raise NotImplementedError
 
 
+class RocMetric(RankMetric):
+    """Area under the ROC curve as a rank statistic (Hanley & McNeil 1982, section III): ties count one half."""
+
+    is_percentage = False
+
+    def from_ranks(self, positive: Floats, negative: Floats) -> Floats:
+        """Sum over groups of positive * (negatives below + half the negatives tied) / (positives * negatives)."""
+        all_negative = negative.sum(axis=0)
+        below = all_negative - np.cumsum(negative, axis=0)
+        result: Floats = (positive * (below + 0.5 * negative)).sum(axis=0) / (positive.sum(axis=0) * all_negative)
+        return result
+
+
 def _sum_ranks(scores: Floats, right: Bools, weights: Floats) -> tuple[Floats, Floats]:
     """Weights[N, B] summed per group of equal score, best first: rows with the label[G, B] and without it[G, B].
 
@@ -156,6 +186,30 @@ def probabilities_of(answer: Classified) -> Floats:
     if answer.probabilities is None:
         return np.full((len(answer), len(answer.names)), np.nan)
     return answer.probabilities
+
+
+def is_in_scope(gold: Label) -> Bools:
+    """Which rows[N] belong to a label other than the one for what is out of scope; none where there is no such label."""
+    if gold.out_of_scope is None:
+        return np.zeros(len(gold), dtype=np.bool_)
+    return ~is_refused(gold, gold)
+
+
+def is_refused(answer: Label, gold: Label) -> Bools:
+    """Which rows[N] of the answer have the gold's label for what is out of scope; none where there is no such label."""
+    index = -1 if gold.out_of_scope is None else gold.names.index(gold.out_of_scope)
+    result: Bools = answer.chosen == index
+    return result
+
+
+def in_scope_scores(answer: Label, out_of_scope: str) -> Floats:
+    """The probability[N] of the likeliest label that is in scope, by which a row is told from those that are not.
+
+    The maximum softmax probability of Hendrycks & Gimpel 2017, section 2, over the labels in scope. NaN without probabilities.
+    """
+    others = np.arange(len(answer.names)) != answer.names.index(out_of_scope)
+    result: Floats = probabilities_of(answer)[:, others].max(axis=1)
+    return result
 
 
 def row_hits(answer: Classified, gold: Classified) -> Bools:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from tunewright.report.blocks import fold, paragraph, part, section, share_bar, table
 from tunewright.report.markup import Markup, datum, element, join
 from tunewright.report.node import Node
+from tunewright.report.section.refusal import refusal
 from tunewright.report.svg import Axis, segment, strip, unit_axis
 from tunewright.report.wording import (
     LOWER_IS_BETTER,
@@ -22,6 +23,10 @@ from tunewright.words import counted
 
 FIRST_METRICS = (
     "accuracy",
+    "in_scope_accuracy",
+    "in_scope_refused",
+    "out_of_scope_recall",
+    "out_of_scope_auroc",
     "subset_accuracy",
     "macro_f1",
     "micro_f1",
@@ -47,6 +52,7 @@ def metrics(result: Node) -> Markup:
         "numbers",
         "What the numbers are",
         _measures(result),
+        refusal(result),
         part("The tuned model and its opponents", *_systems(result)),
         part("Label by label", *_labels(result)),
         _thresholds(result),
@@ -195,6 +201,8 @@ def _bar_and_number(value: float | None) -> str:
 
 
 def _thresholds(result: Node) -> Markup | None:
+    if result["out_of_scope"]:
+        return None  # its one threshold is told in words
     pairs = [(name, value.number()) for name, value in result["thresholds"].pairs()]
     rows = [[datum(name, 80), decimal(value, 2)] for name, value in pairs if value is not None]
     if not rows:
