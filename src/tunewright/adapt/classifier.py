@@ -43,6 +43,8 @@ class Head(nn.Module):
 
     def forward(self, pooled_NH: torch.Tensor) -> torch.Tensor:
         """Logits[N, C]."""
+        if not torch.is_autocast_enabled(pooled_NH.device.type):
+            pooled_NH = pooled_NH.to(self.output.weight.dtype)
         if self.dense is not None:
             before = self.dropout(pooled_NH) if self.dropout_before_dense else pooled_NH
             pooled_NH = self.activation(self.dense(before))

@@ -1,7 +1,8 @@
 """Move a flattened stream through a trunk: hidden states for every token, without the padding in the result.
 
-This is the padded path that is right for every architecture: segments are laid into a rectangle [S, L], the stock forward
-runs with an attention mask, and the real tokens are taken out again. Faster paths must equal it (numerics tests).
+Architectures named in ``flat`` read the tokens as they are. For any other there is the padded path, which is right for every
+architecture: segments are laid into a rectangle [S, L], the stock forward runs with an attention mask, and the real tokens
+are taken out again. Faster paths must equal it (numerics tests).
 
 Shape letters: T tokens, S segments, L longest segment, H hidden width.
 """
@@ -12,11 +13,19 @@ from typing import Any
 
 import torch
 
+from tunewright.infer.flat import is_flat, run_flat
 from tunewright.types import Stream
 
 
 def run_trunk(trunk: torch.nn.Module, stream: Stream) -> torch.Tensor:
     """Hidden states[T, H] of the last layer for the flattened tokens of ``stream``."""
+    if is_flat(trunk):
+        return run_flat(trunk, stream)
+    return run_padded(trunk, stream)
+
+
+def run_padded(trunk: torch.nn.Module, stream: Stream) -> torch.Tensor:
+    """The same by the stock forward on a padded rectangle."""
     lengths_S = stream.bounds[1:] - stream.bounds[:-1]
     segments, longest = len(lengths_S), int(lengths_S.max())
     if segments * longest == len(stream.ids):

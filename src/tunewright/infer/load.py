@@ -43,6 +43,8 @@ def _load(folder: Path, mapping: Any, form: str) -> torch.nn.Module:
     import torch
     from safetensors import SafetensorError
 
+    from tunewright.infer.flat import attention_of
+
     quiet()
     try:
         config, model_class = _architecture(folder, mapping, form)
@@ -51,7 +53,7 @@ def _load(folder: Path, mapping: Any, form: str) -> torch.nn.Module:
             config=config,
             dtype=torch.float32,
             use_safetensors=True,
-            attn_implementation="sdpa" if model_class._supports_sdpa else "eager",
+            attn_implementation=attention_of(config.model_type, model_class._supports_sdpa),
             output_loading_info=True,
             **_without_pooling_layer(model_class),
         )

@@ -19,6 +19,7 @@ import torch
 from tunewright.infer.batch import to_device
 from tunewright.infer.precision import precision
 from tunewright.train.batches import Batches
+from tunewright.train.worker import Worker
 from tunewright.types import Directive, Step
 
 
@@ -40,13 +41,17 @@ class LossFunction(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What does not change during a run."""
+    """What does not change during a run.
+
+    ``dtype`` is that of the products; with ``copies`` a bf16 copy of the module computes, else the module itself by autocast.
+    """
 
     num_steps: int
     seed: int
     clip_norm: float
     dtype: str
     device: str
+    copies: bool = True
 
 
 class Loop:
@@ -69,11 +74,13 @@ class Loop:
         self.optimizer = optimizer
         self.rate = rate
         self.settings = settings
+        self.worker = Worker(module, settings.dtype if settings.copies else "fp32")
         self.step = 0
         self.num_skipped = 0
 
     def steps(self) -> Generator[Step, Collection[Directive], None]:
         """Yield a Step after each update; ends after the last one or when ``Directive.STOP`` is sent."""
+        self.worker.take_up()
         while self.step < self.settings.num_steps:
             directives = yield self._update()
             if directives and Directive.STOP in directives:
@@ -98,6 +105,7 @@ class Loop:
         finite = bool(torch.isfinite(norm) & torch.isfinite(loss))
         if finite:
             self.optimizer.step()
+            self.worker.take_up()
         else:
             self.num_skipped += 1
         self.optimizer.zero_grad(set_to_none=True)
@@ -117,15 +125,15 @@ class Loop:
     def _accumulate(self) -> tuple[torch.Tensor, tuple[int, ...], int]:
         """Gradients of the batch's mean loss, from its micro-batches; the loss, the rows' ids and the tokens in it."""
         device = torch.device(self.settings.device)
-        self.module.train()
+        self.worker.module.train()
         total = self.loss_function.count(self.batches.columns(self.step)).to(device)
         mean = torch.zeros((), device=device)
         row_ids: list[int] = []
         num_tokens = 0
         for micro_batch in self.batches.micro_batches(self.step):
             batch = to_device(micro_batch, device)
-            with precision(self.settings.dtype, self.settings.device):
-                outputs = self.module(batch)
+            with precision("fp32" if self.settings.copies else self.settings.dtype, self.settings.device):
+                outputs = self.worker.module(batch)
             loss = self.loss_function(outputs, batch.columns)[0] / total
             loss.backward()  # type: ignore[no-untyped-call]
             mean += loss.detach()

@@ -91,6 +91,7 @@ def make_loop(fit: Fit, examples: Examples) -> Loop:
             clip_norm=config.clip_norm,
             dtype=str(plan["train.dtype"]),
             device=str(plan["train.device"]),
+            copies=fit.trainable.look_ahead is None,
         ),
     )
 
@@ -189,7 +190,7 @@ class _Run:
 
     def _evaluate(self, epoch: float) -> Evaluation:
         validation = self.watch.validation
-        outputs = predict_logits(self.loop.module, validation.ids, weights=token_weights(validation))
+        outputs = predict_logits(self.loop.worker.module, validation.ids, weights=token_weights(validation))
         metrics = dict(self.watch.score(outputs))
         loss, count = self.loop.loss_function.judge(torch.from_numpy(outputs), {"target": validation.targets})
         metrics["loss"] = float(loss / count)

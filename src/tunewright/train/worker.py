@@ -1,0 +1,61 @@
+"""The module that computes: in bf16 a copy of the one that is trained, whose weights stay in fp32.
+
+An update in bf16 alone would lose every step smaller than a 256th of its weight. So the optimiser holds the trained weights in
+fp32, forward and backward run on their bf16 copies, and each gradient is added in fp32 the moment it is whole (mixed precision,
+Micikevicius et al. 2018, section 3.1; bf16 has the range of fp32, so no loss is scaled). Frozen weights are copied once,
+buffers such as the frequencies of rotary positions are shared and keep their precision.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+
+
+class Worker:
+    """Computes with ``module``; where that is a copy, gradients flow into the original and its weights come back."""
+
+    def __init__(self, original: torch.nn.Module, dtype: str) -> None:
+        """``dtype`` is ``bf16`` for a copy, or ``fp32`` to compute with the original itself."""
+        self.module = original
+        self._pairs: list[tuple[torch.nn.Parameter, torch.nn.Parameter]] = []
+        if dtype != "bf16":
+            return
+        twins = {id(value): _twin(value) for value in original.parameters()}
+        memo: dict[int, object] = {**twins, **{id(value): value for value in original.buffers()}}
+        self.module = copy.deepcopy(original, memo)
+        for value in original.parameters():
+            if value.requires_grad:
+                self._pairs.append((twins[id(value)], value))
+        for twin, value in self._pairs:
+            twin.register_post_accumulate_grad_hook(_handing_over(value))  # type: ignore[no-untyped-call]
+
+    def take_up(self) -> None:
+        """Compute with the original's weights of now."""
+        if self._pairs:
+            with torch.no_grad():
+                twins, originals = zip(*self._pairs, strict=True)
+                torch._foreach_copy_(list(twins), list(originals))
+
+
+def _twin(value: torch.nn.Parameter) -> torch.nn.Parameter:
+    """A bf16 copy of the parameter; one that is not of floating point is shared."""
+    if not value.is_floating_point():
+        return value
+    return torch.nn.Parameter(value.detach().bfloat16(), requires_grad=value.requires_grad)
+
+
+def _handing_over(original: torch.nn.Parameter) -> Callable[[torch.Tensor], None]:
+    """A hook that adds a whole gradient to that of the original, and lets it go."""
+
+    def hand_over(twin: torch.Tensor) -> None:
+        assert twin.grad is not None
+        if original.grad is None:
+            original.grad = twin.grad.float()
+        else:
+            original.grad += twin.grad
+        twin.grad = None
+
+    return hand_over
