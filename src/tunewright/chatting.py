@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from tunewright.answering import locate_run
+from tunewright.answering.text import judged_sampling
 from tunewright.errors import InputError
 from tunewright.infer.card import require_card, writes_text
 from tunewright.infer.conversation import Conversation, open_conversation
 from tunewright.model.inspect import read_folder
 from tunewright.model.select import Select, select
+from tunewright.store.run import RESULT, read_document
 from tunewright.types import Sampling, Tell, tell_nobody
 
 
@@ -21,12 +23,14 @@ class Talk:
     """One dialogue with one or two models; each keeps its own answers in its memory.
 
     An answer is cut where question and answer would be longer than ``context_tokens``, all that the models can read.
+    ``judged_temperature`` is that of the run's own evaluation.
     """
 
     speakers: dict[str, Conversation]
     sampling: Sampling
     context_tokens: int
     system: str = ""
+    judged_temperature: float = 0.0
     _messages: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def say(self, speaker: str, text: str) -> Iterator[str]:
@@ -42,6 +46,10 @@ class Talk:
             pieces.append(piece)
             yield piece
         history[:] = [*messages, {"role": "assistant", "content": "".join(pieces)}]
+
+    def draw_as_judged(self) -> None:
+        """Draw answers at the temperature at which the run's own were judged."""
+        self.sampling = replace(self.sampling, temperature=self.judged_temperature)
 
     def forget(self) -> None:
         """Begin anew."""
@@ -78,7 +86,8 @@ def open_talk(
     tell("loading the model", 0, None, str(run))
     speakers["tuned"] = open_conversation(folder)
     context = read_folder(folder, tell=tell).max_positions
-    return Talk(speakers, sampling, context, system or str(card["options"].get("system", "")))
+    judged = judged_sampling(read_document(folder.parent / RESULT) or {})
+    return Talk(speakers, sampling, context, system or str(card["options"].get("system", "")), judged.temperature)
 
 
 def _card_of_writer(folder: Path) -> dict[str, Any]:

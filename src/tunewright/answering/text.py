@@ -17,7 +17,7 @@ from tunewright.evaluate.resample import sample_rows
 from tunewright.infer.conversation import Conversation, open_conversation
 from tunewright.model.inspect import read_max_positions
 from tunewright.store.run import RESULT, read_document
-from tunewright.types import Classified, ColumnProfile, Row, Tell
+from tunewright.types import Classified, ColumnProfile, Row, Sampling, Tell
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -64,8 +64,11 @@ class TextAnswerer:
         predictions: list[Prediction] = [dict.fromkeys(self.added) for _ in requests]
         asked = {row: request.asked for row, request in enumerate(requests) if request is not None}
         if asked:
-            context, most = self._limits
-            numbers, said = self._conversation.answer_readable(list(asked.values()), most, context, tell, "answering")
+            context = read_max_positions(self._run / "model")
+            sampling = judged_sampling(self._result)
+            numbers, said = self._conversation.answer_readable(
+                list(asked.values()), sampling, context, tell, "answering"
+            )
             rows = list(asked)
             for number, text, stopped in zip(numbers, said.texts, said.stopped, strict=True):
                 predictions[rows[number]] = {"answer": text, "finish": "stop" if stopped else "length"}
@@ -85,7 +88,7 @@ class TextAnswerer:
         chosen = sample_rows(len(dialogues), config.generated_rows, config.seed)
         return Evidence(
             speaker.likelihood(dialogues, self.task.learnt, "the test dialogues"),
-            speaker.answers([split_last(dialogues[row])[0] for row in chosen], config.max_new_tokens),
+            speaker.answers([split_last(dialogues[row])[0] for row in chosen], config.sampling),
             chosen,
         )
 
@@ -98,13 +101,6 @@ class TextAnswerer:
     def _conversation(self) -> Conversation:
         return open_conversation(self._run / "model")
 
-    @cached_property
-    def _limits(self) -> tuple[int, int]:
-        """The tokens that the model can read, and the most that are written, as in the run's evaluation."""
-        asked = self._result.get("config", {}).get("values", {}).get("evaluate", {})
-        most = int(asked.get("max_new_tokens", Evaluate.Config().max_new_tokens))
-        return read_max_positions(self._run / "model"), most
-
     def _read(self, form: str, fields: Row) -> Request | None:
         try:
             cleaned = {name: self._chain.apply_within(value) for name, value in fields.items()}
@@ -116,3 +112,10 @@ class TextAnswerer:
 def _request(messages: Sequence[Mapping[str, Any]]) -> Request:
     said = [str(message["content"]) for message in messages]
     return Request(messages, said[-1], "\n".join(said))
+
+
+def judged_sampling(result: Mapping[str, Any]) -> Sampling:
+    """How the answers of a run were drawn when they were judged, by its ``result.json``."""
+    asked = result.get("config", {}).get("values", {}).get("evaluate", {})
+    known = {name: asked[name] for name in ("max_new_tokens", "temperature", "seed") if name in asked}
+    return Evaluate.Config(**known).sampling

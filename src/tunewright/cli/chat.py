@@ -24,7 +24,9 @@ def chat(
     base: Annotated[bool, Parameter(negative="", help="Let the untouched base answer beside the tuned model.")] = False,
     system: Annotated[str, Parameter(help="A system message, in place of the recipe's.")] = "",
     max_tokens: Annotated[int, Parameter(help="Longest answer, in tokens.")] = 256,
-    temperature: Annotated[float, Parameter(help="0: always the most probable token.")] = 0.0,
+    temperature: Annotated[
+        float | None, Parameter(help="0: always the most probable token; else drawn. Empty: as the run was judged.")
+    ] = None,
     top_p: Annotated[float, Parameter(help="Draw from the most probable tokens with this share in sum.")] = 1.0,
     seed: Annotated[int, Parameter(help="The same seed draws the same answer.")] = 0,
     json: AsJson = False,
@@ -35,9 +37,11 @@ def chat(
     from tunewright.chatting import open_talk, reply
     from tunewright.types import Sampling
 
-    sampling = Sampling(max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed)
+    sampling = Sampling(max_tokens=max_tokens, temperature=temperature or 0.0, top_p=top_p, seed=seed)
     with screen.running() as watcher:
         talk = open_talk(run, sampling=sampling, system=system, with_base=base, tell=watcher.tell)
+    if temperature is None:
+        talk.draw_as_judged()
     try:
         if json:
             print_json({"answers": reply(talk, message)})

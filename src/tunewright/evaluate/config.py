@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from tunewright.config.base import ComponentConfig, Option
+from tunewright.types import Sampling
 
 
 class Evaluate:
@@ -39,9 +40,20 @@ class Evaluate:
         worst_rows: int = Option(50, "How many of the most confident errors are kept.", ge=0)
         generated_rows: int = Option(200, "Text: how many test dialogues are answered; 0: none, and no `better`.", ge=0)
         max_new_tokens: int = Option(256, "Text: the longest answer that is generated, in tokens.", ge=1)
+        temperature: float = Option(
+            0.0,
+            "Text: how tokens of answers are drawn when they are judged, and later by predict and chat; 0: the likeliest.",
+            ge=0,
+            le=2,
+        )
         few_shot: int = Option(3, "Text: training dialogues shown to the prompted base; 0: no prompted base.", ge=0)
         stop_rate: float = Option(0.98, "Text: the share of answers that have to end by themselves.", ge=0, le=1)
         retention_limit: float = Option(
             1.5, "Text: the perplexity of general text may grow by this factor; 1.5 is a size of GPT-2.", ge=1
         )
         seed: int = Option(0, "Draws resamples, folds and the baselines' inner splits.", ge=0)
+
+        @property
+        def sampling(self) -> Sampling:
+            """How answers are drawn when they are judged."""
+            return Sampling(max_tokens=self.max_new_tokens, temperature=self.temperature, seed=self.seed)

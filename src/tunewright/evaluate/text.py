@@ -234,9 +234,11 @@ def _measures(
 
 
 def _design(num_rows: int, num_generated: int, num_validation: int, config: Evaluate.Config) -> str:
+    drawn = f"drawn at temperature {config.temperature:g}" if config.temperature else "the likeliest each time"
     return (
         f"{num_rows:,} held-out test dialogues, the same for every system: nats of the reference answers with their ends. "
-        f"{num_generated:,} of them were answered, with at most {config.max_new_tokens:,} tokens each. The strongest baseline "
+        f"{num_generated:,} of them were answered, with at most {config.max_new_tokens:,} tokens each, "
+        f"{drawn}. The strongest baseline "
         f"was chosen on {num_validation:,} validation dialogues."
     )
 

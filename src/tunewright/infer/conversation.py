@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +47,12 @@ class Conversation:
     def answer_readable(
         self,
         dialogues: Sequence[Sequence[Message]],
-        max_tokens: int,
+        sampling: Sampling,
         context_tokens: int,
         tell: Tell = tell_nobody,
         label: str = "generating answers",
     ) -> tuple[list[int], Text]:
-        """The numbers of the dialogues that can be answered, and the greedy answers to them.
+        """The numbers of the dialogues that can be answered, and the answers to them.
 
         A dialogue cannot be answered where it fills ``context_tokens``, all that the model can read, or where the template
         refuses it. Each answer has what room its own dialogue leaves: it is what it would be alone.
@@ -59,14 +60,14 @@ class Conversation:
         rooms: dict[int, list[int]] = defaultdict(list)
         for number, messages in enumerate(dialogues):
             try:
-                room = min(max_tokens, context_tokens - len(self.template.prompt(messages)))
+                room = min(sampling.max_tokens, context_tokens - len(self.template.prompt(messages)))
             except InputError:
                 continue
             if room > 0:
                 rooms[room].append(number)
         numbers = [number for room in sorted(rooms, reverse=True) for number in rooms[room]]
         parts = [
-            self.answer([dialogues[number] for number in rooms[room]], Sampling(max_tokens=room), tell, label)
+            self.answer([dialogues[number] for number in rooms[room]], replace(sampling, max_tokens=room), tell, label)
             for room in sorted(rooms, reverse=True)
         ]
         return numbers, Text(

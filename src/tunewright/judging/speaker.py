@@ -19,7 +19,7 @@ from tunewright.infer.engine.local import Local
 from tunewright.infer.load import load_language_model, load_tokenizer
 from tunewright.infer.predict import predict_logits
 from tunewright.infer.template import ChatTemplate
-from tunewright.types import Example, Likelihood, Tell, Text
+from tunewright.types import Example, Likelihood, Sampling, Tell, Text
 
 Message = Mapping[str, Any]
 Learnt = Callable[[Sequence[Message]], set[int]]
@@ -64,16 +64,14 @@ class Speaker:
         examples = [self._example(messages, learnt(messages)) for messages in dialogues]
         return self._measure(examples, f"{self.name}: reading {what}")
 
-    def answers(self, prompts: Sequence[Sequence[Message]], max_new_tokens: int) -> Text:
-        """What the model says next in each dialogue, in at most so many tokens; nothing where it cannot read the dialogue."""
+    def answers(self, prompts: Sequence[Sequence[Message]], sampling: Sampling) -> Text:
+        """What the model says next in each dialogue; nothing where it cannot read the dialogue."""
         shown = [self._shown(messages) for messages in prompts]
         engine = Local(self.reader.model, stop_ids=self.reader.template.stop_ids)
         try:
             conversation = Conversation(engine, self.reader.template, self.reader.tokenizer)
             label = f"{self.name}: answering"
-            numbers, said = conversation.answer_readable(
-                shown, max_new_tokens, self.context_tokens, self.reader.tell, label
-            )
+            numbers, said = conversation.answer_readable(shown, sampling, self.context_tokens, self.reader.tell, label)
         finally:
             engine.close()
         texts, num_tokens = [""] * len(shown), np.zeros(len(shown), np.int64)

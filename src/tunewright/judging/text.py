@@ -36,7 +36,7 @@ class Witness:
 
     def answers(self, split: str, rows: Ints) -> Text:
         """The last answer of some dialogues, written by the model."""
-        return self.speaker.answers(_prompts(self.case, split, rows), self.case.recipe.evaluate.max_new_tokens)
+        return self.speaker.answers(_prompts(self.case, split, rows), self.case.recipe.evaluate.sampling)
 
 
 def judge_text(case: Case) -> Report:
