@@ -98,7 +98,7 @@ def test_a_file_of_pairs_becomes_a_model_that_refuses(language: str, english: Pa
     assert all(metrics[name]["interval"] for name in metrics if "scope" in name)
     assert all(result["systems"][name]["out_of_scope_auroc"] is not None for name in result["systems"])
     (chosen,) = [one for one in result["choices"] if one["path"] == "evaluate.decision_thresholds"]
-    assert "at most 0.1 of the validation rows in scope" in chosen["reason"]
+    assert "at most 10 % of the validation rows in scope" in chosen["reason"]
     page = Path(result["report"]).read_text(encoding="utf-8")
     assert "What is refused" in page
     assert "A text is refused, that is answered" in page

@@ -153,6 +153,8 @@ def show_summary(result: Mapping[str, Any]) -> None:
         console.print(table)
         if any(line.required for line in shown.lines):
             console.print(Text(f"* decides the verdict. Judged on {shown.judged}.", style="dim"))
+    for sentence in shown.scope:
+        console.print(Text(sentence), soft_wrap=True)
     for check in shown.checks:
         word, colour = ("passed", "green") if check.passed else ("failed", "red")
         console.print(Text.assemble((f"{word}  ", colour), f"{check.name}: {check.value}"), soft_wrap=True)

@@ -96,13 +96,17 @@ def choose_limit(answer: Label, gold: Label, refuse_share: float) -> tuple[dict[
     least = np.sort(scores[inside])[rank - 1] if rank else np.inf
     if not np.isfinite(least):
         why = f"{(inside & already).sum():,} have it as the likeliest label" if rank else "too few to set a limit by"
-        return {}, f"no limit refuses {refuse_share:.3g} of {counted(num_rows, 'validation row')} in scope: {why}"
+        return (
+            {},
+            f"no limit refuses {100 * refuse_share:.3g} % of {counted(num_rows, 'validation row')} in scope: {why}",
+        )
     limit = math.floor(least * 1e6) / 1e6
+    under = scores < limit
     parts = [
-        f"{(rows & (scores < limit)).sum():,} of {rows.sum():,} {where} scope are, {(rows & already).sum():,} more without it"
+        f"{(rows & under).sum():,} of {rows.sum():,} {where} scope are, and {(rows & already).sum():,} are refused anyway"
         for where, rows in (("in", inside), ("out of", ~inside))
     ]
-    reason = f"at most {refuse_share:.3g} of the validation rows in scope may be refused for it: {'; '.join(parts)}"
+    reason = f"at most {100 * refuse_share:.3g} % of the validation rows in scope may be under this limit: {'; '.join(parts)}"
     return {gold.out_of_scope: limit}, reason
 
 

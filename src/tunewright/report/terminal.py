@@ -6,7 +6,7 @@ any markup of a terminal library.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -63,6 +63,7 @@ class Summary:
     judged: str
     lines: tuple[Line, ...]
     checks: tuple[CheckLine, ...]
+    scope: tuple[str, ...]
     cause: str
     evidence: tuple[str, ...]
     next_commands: tuple[str, ...]
@@ -87,6 +88,7 @@ def summary(result: Mapping[str, object], report: str = "") -> Summary:
         judged=counted(rows, f"{_plain(node['judged_on'].text())} row".strip()) if rows else "",
         lines=_lines(node, metric),
         checks=checks,
+        scope=tuple(_scope(node)),
         cause=_plain(diagnosis["cause"].text()),
         evidence=tuple(_plain(one.text()) for one in diagnosis["evidence"].items() if one),
         next_commands=tuple(dict.fromkeys(_plain(one) for one in commands if one)),
@@ -130,6 +132,18 @@ def _line(one: Node) -> Line:
         required=one["required"].value is True,
         style=above if span and span[0] > 0 else below if span and span[1] < 0 else "unsure",
     )
+
+
+def _scope(node: Node) -> Iterator[str]:
+    """What becomes of rows in scope and out of scope, where a label stands for the latter."""
+    right, refused, caught = (
+        node["metrics"][name]["value"].number()
+        for name in ("in_scope_accuracy", "in_scope_refused", "out_of_scope_recall")
+    )
+    if right is not None and refused is not None:
+        yield f"In scope: {100 * right:.1f} % answered rightly, {100 * refused:.1f} % refused."
+    if caught is not None:
+        yield f"Out of scope: {100 * caught:.1f} % refused."
 
 
 def _check(one: Node) -> CheckLine:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tunewright.report.render import render
+from tunewright.report.terminal import summary
 
 Result = dict[str, Any]
 
@@ -41,9 +42,9 @@ def test_the_rule_and_the_rows_are_told(refusing: Result) -> None:
     text = told(render(refusing))
     assert "answered &lt;其他&gt; , where that is its likeliest label" in text
     assert "no other label has a probability of 0.431 or more" in text
-    assert "at most 5.0 % of the validation rows in scope" in text
-    assert "In scope 4,500 93 % 2.0 % 5.0 %" in text
-    assert "Out of scope 1,000 – 38 % 62 %" in text
+    assert "at most 5 % of the validation rows in scope" in text
+    assert "In scope 4,500 93.0 % 2.0 % 5.0 %" in text
+    assert "Out of scope 1,000 – 38.0 % 62.0 %" in text
     page = render(refusing)
     assert "Decision thresholds" not in page, "one number, and it is told in words"
     assert "Out of scope: ROC area" in page
@@ -57,3 +58,13 @@ def test_without_limit_rows_or_label_it_says_less(refusing: Result) -> None:
     assert "what refusing gains is not known" in text
     assert "limits chosen on the other folds" in told(render(refusing | {"judged_on": "out-of-fold"}))
     assert "What is refused" not in render(refusing | {"out_of_scope": None})
+
+
+def test_the_terminal_says_it_in_two_lines(refusing: Result) -> None:
+    assert summary(refusing).scope == (
+        "In scope: 93.0 % answered rightly, 5.0 % refused.",
+        "Out of scope: 62.0 % refused.",
+    )
+    for name in [name for name in refusing["metrics"] if "scope" in name]:
+        del refusing["metrics"][name]
+    assert summary(refusing).scope == ()

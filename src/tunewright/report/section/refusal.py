@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tunewright.report.blocks import paragraph, part, table
-from tunewright.report.markup import Markup, datum, join
+from tunewright.report.blocks import code, paragraph, part, table
+from tunewright.report.markup import Markup, join
 from tunewright.report.node import Node
-from tunewright.report.wording import decimal, percent, whole
+from tunewright.report.wording import decimal, whole
 
 
 def refusal(result: Node) -> Markup | None:
@@ -14,14 +14,14 @@ def refusal(result: Node) -> Markup | None:
     if not name:
         return None
     limit = result["thresholds"][name].number()
-    said: list[str] = ["A text is refused, that is answered ", datum(name, 80), ", where that is its likeliest label"]
+    said: list[str] = ["A text is refused, that is answered ", code(name), ", where that is its likeliest label"]
     if limit is None:
         return part("What is refused", paragraph(*said, ". There is no limit on the others."), _fates(result))
     said.append(f", or where no other label has a probability of {decimal(limit)} or more. ")
     share = result["config"]["values"]["evaluate"]["refuse_share"].number()
     if share is not None:
         said.append(
-            f"This limit was chosen so that at most {percent(share, 1)} of the validation rows in scope are refused for it."
+            f"This limit was chosen so that at most {100 * share:.3g} % of the validation rows in scope are refused for it."
         )
     if result["judged_on"].text() == "out-of-fold":
         said.append(" It is the saved model's; the rows below were judged with limits chosen on the other folds.")
@@ -55,4 +55,4 @@ def _rows(measure: Node) -> str:
 
 
 def _share(share: float) -> str:
-    return percent(share, 1) if share > 0 else "0 %"
+    return f"{100 * share:.1f} %"
