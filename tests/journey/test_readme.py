@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import httpx2
 import pytest
 from pages import REPOSITORY, SMALL, Done, blocks, relative_links, run_command, take_rows
+from small_questions import write_questions
 
 from tunewright import errors
 from tunewright.assets import catalogue
@@ -53,6 +54,7 @@ def walked(
     take_rows(movie_reviews_file, folder / "new.csv", 30, offset=9)
     write_dialogues(folder / "chats.jsonl", 60)
     (folder / "questions.csv").write_text("question\nWhat is AI?\n什么是人工智能？\n", encoding="utf-8")
+    write_questions(folder / "data_small.json", "en")
     shutil.copytree(REPOSITORY / "recipes", folder / "recipes")
     # A recipe's own data and model would take minutes; everything else in it is as it stands.
     encoder = {"TUNEWRIGHT_DATA__PATH": "reviews.csv", "TUNEWRIGHT_MODEL__NAME": str(minilm_folder)}
