@@ -13,6 +13,8 @@ from collections.abc import Callable
 
 import torch
 
+from tunewright.train.fused_norm import fuse_norms
+
 
 class Worker:
     """Computes with ``module``; where that is a copy, gradients flow into the original and its weights come back."""
@@ -26,6 +28,7 @@ class Worker:
         twins = {id(value): _twin(value) for value in original.parameters()}
         memo: dict[int, object] = {**twins, **{id(value): value for value in original.buffers()}}
         self.module = copy.deepcopy(original, memo)
+        fuse_norms(self.module)
         for value in original.parameters():
             if value.requires_grad:
                 self._pairs.append((twins[id(value)], value))
