@@ -25,7 +25,7 @@ from tunewright.config.load import with_automatic, with_recorded
 from tunewright.config.write import to_yaml
 from tunewright.data.clean.base import build_chain
 from tunewright.data.inputs import look
-from tunewright.data.prepare import dataset_key, open_dataset, prepare
+from tunewright.data.prepare import account, dataset_key, open_dataset, prepare
 from tunewright.errors import GateError, InputError, Interrupted
 from tunewright.judging import followed, judge
 from tunewright.judging.case import Case
@@ -220,7 +220,7 @@ class Road:
             else:
                 target = self.folder.stage("data")
                 dataset = prepare(self.recipe.data, self.task, target, inputs=self.inputs, tell=self.watcher.tell)
-        self._decide(*dataset.choices)
+        self._decide(*dataset.choices, account(dataset))
         self.digest = _content_digest(dataset)
         if self.pinned and self.pinned.data != self.digest:
             raise InputError(

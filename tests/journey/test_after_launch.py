@@ -241,7 +241,7 @@ def test_an_alarm_is_a_gate_on_the_terminal_too(poor: Path, capsys: pytest.Captu
     assert start(["watch", "runs/poor", write_jsonl("new.jsonl", [text for text, _ in chinese_sentences(60)])]) == 3
     shown = capsys.readouterr()
     assert "ALARM" in shown.out
-    assert "Drift: 60 requests differ" in shown.err
+    assert "Drift: 60 requests, taken together, differ" in shown.err
     assert start(["watch", "runs/poor", write_jsonl("same.jsonl", [text for text, _ in sentences(60)])]) == 0
     assert start(["registry", "show", "reviews"]) == 0
     assert "promote" in capsys.readouterr().out

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from tunewright.errors import Interrupted, TunewrightError
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from tunewright.pipeline import Watcher
 
 REFRESH_SECONDS = 0.1
+
+PIPED_SECONDS = 30.0
+"""Between two lines of progress where nobody can see a bar move."""
 COMMITTING = "training"
 """While this label runs, Ctrl-C waits for a commit; everywhere else nothing is lost by stopping at once."""
 
@@ -49,12 +52,12 @@ class Screen:
         self.console = Console(stderr=True, highlight=False)
         self.progress = Progress(
             SpinnerColumn(finished_text="✓"),
-            TextColumn("{task.description:<34}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.description}", table_column=Column(width=42, no_wrap=True)),
+            BarColumn(bar_width=12, table_column=Column(width=12, no_wrap=True)),
+            TextColumn("{task.percentage:>3.0f}%", table_column=Column(width=4, no_wrap=True)),
+            TimeElapsedColumn(table_column=Column(width=7, no_wrap=True)),
+            TimeRemainingColumn(table_column=Column(width=7, no_wrap=True)),
+            TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True)),
             console=self.console,
             disable=silent or not self.console.is_terminal,
             refresh_per_second=1 / REFRESH_SECONDS,
@@ -86,17 +89,28 @@ class Screen:
         if self._asked and label != COMMITTING:
             raise Interrupted("stopped on request; finished stages are kept")
         now = time.monotonic()
+        if not self.silent and not self.console.is_terminal:
+            self._tell_in_lines(label, done, total, note, now)
+            return
+        total = total or None  # rich takes a total of nothing for done, and shows 0 %
         if label == self._label and done != total and now - self._drawn < REFRESH_SECONDS:
             return
         self._drawn = now
         if label != self._label:
             self._finish_all()
             self._label = label
-            if not self.silent and not self.console.is_terminal:
-                self.console.print(f"{label} ...")
         if label not in self._tasks:
             self._tasks[label] = self.progress.add_task(label, total=total, note=note)
         self.progress.update(self._tasks[label], completed=done, total=total, note=note)
+
+    def _tell_in_lines(self, label: str, done: float, total: float | None, note: str, now: float) -> None:
+        """The same for a file or a pipe: a line for each stretch, and one every half minute while it lasts."""
+        if label == self._label and now - self._drawn < PIPED_SECONDS:
+            return
+        share = f" {100 * done / total:.0f} %" if total and label == self._label else ""
+        told = f" {note}" if note and label == self._label else ""
+        self.console.print(f"{label} ...{share}{told}", soft_wrap=True)
+        self._label, self._drawn = label, now
 
     def say(self, choice: Choice) -> None:
         """A choice that was made for the user, with its reason."""

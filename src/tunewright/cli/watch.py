@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -40,19 +41,17 @@ def watch(
         for each in drift["readings"]
     ]  # fmt: skip
     show_table(("signal", "distance", "p", "corrected", "alarm", ""), rows, right=("distance", "p", "corrected"))
-    if drift["is_alarm"]:
-        raise GateError(
-            drift["sentence"],
-            where=requests,
-            given=_given(drift),
-            allowed=f"requests like the training data of {drift['run']}",
-            hint="look at the requests; with rows of the new kind and their answers: tunewright retrain NAME FILE",
-        )
     screen.note(drift["sentence"])
+    if drift["is_alarm"]:
+        examples = [text for each in drift["readings"] if each["is_alarm"] for text in each["examples"]]
+        if examples:
+            screen.note(f"Stand out: {' | '.join(examples)}")
+        screen.note(f"Next: look at the requests. With answers to such as these: {_remedy(run, registry)}")
+        raise SystemExit(GateError.exit_code)
 
 
-def _given(drift: dict[str, object]) -> str:
-    readings = drift["readings"]
-    assert isinstance(readings, list | tuple)
-    examples = [text for each in readings if each["is_alarm"] for text in each["examples"]]
-    return " | ".join(examples) or "another distribution"
+def _remedy(run: str, registry: Path | None) -> str:
+    """What to type once there are rows of the new kind."""
+    if registry is None:
+        return "tunewright run, with a file of them beside the old one"
+    return shlex.join(["tunewright", "retrain", run, "FILE", *(["--registry", str(registry)])])

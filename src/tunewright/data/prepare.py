@@ -21,7 +21,7 @@ from tunewright.errors import CorruptError
 from tunewright.seams import Task
 from tunewright.store.artifact import commit_artifact, open_artifact
 from tunewright.store.digest import digest_code, digest_json
-from tunewright.types import Dataset, Tell, tell_nobody
+from tunewright.types import Choice, Dataset, Tell, tell_nobody
 
 
 class Prepare:
@@ -115,6 +115,15 @@ def dataset_key(config: Prepare.Config, task: Task, inputs: Inputs) -> str:
             "code": digest_code("tunewright.data", "tunewright.types"),
         }
     )
+
+
+def account(dataset: Dataset) -> Choice:
+    """What became of the rows, in one line."""
+    ledger, splits = dataset.ledger, dataset.splits
+    left_out = [("repeats", ledger.duplicate), ("rejected", ledger.rejected)]
+    without = "".join(f", {number:,} {name}" for name, number in left_out if number)
+    parts = ", ".join(f"{name} {number:,}" for name, number in splits.items())
+    return Choice("data.rows", f"{sum(splits.values()):,}", f"of {ledger.total:,} rows{without}; {parts}")
 
 
 def open_dataset(folder: Path, verify: bool = False) -> Dataset:

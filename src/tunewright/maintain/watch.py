@@ -98,9 +98,9 @@ def _require_rows(window: Window, what: str) -> None:
 
 
 def _sentence(loud: Sequence[Reading], num_rows: int, level: float) -> str:
-    rate = f"false alarms: at most {100 * level:g} % of windows"
+    rate = f"of files like the training data, at most {100 * level:g} % would raise an alarm"
     if not loud:
-        return f"No drift: {num_rows:,} requests look like the training data ({rate})."
+        return f"No drift: {num_rows:,} requests, taken together, look like the training data; {rate}."
     first = min(loud, key=lambda each: each.p_holm)
     others = f", also {', '.join(each.signal for each in loud if each is not first)}" if len(loud) > 1 else ""
-    return f"Drift: {num_rows:,} requests differ in {first.signal} ({first.sentence}){others} ({rate})."
+    return f"Drift: {num_rows:,} requests, taken together, differ in {first.signal} ({first.sentence}){others}; {rate}."

@@ -33,11 +33,10 @@ class Vocabulary:
         squared, p = mean_shift(features, num, level, seed)
         direction = np.asarray(features[:num].mean(axis=0) - features[num:].mean(axis=0)).ravel()
         furthest = np.argsort(-(features[:num] @ direction), kind="stable")[:NUM_EXAMPLES]
-        sentence = "the texts use other words and characters" if p <= level else "words and characters are as before"
         return Reading(
             signal="vocabulary",
             value=squared**0.5,
             p=p,
-            sentence=sentence,
+            sentence="distance of the mean text, by letters and pairs of letters",
             examples=tuple(window.texts[index] for index in furthest),
         )
