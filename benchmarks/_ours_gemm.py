@@ -10,7 +10,7 @@ import time
 import _meter
 
 METER = _meter.Meter()
-TRIES = 8
+TRIES = 12
 
 
 def main() -> None:

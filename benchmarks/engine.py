@@ -284,9 +284,11 @@ def run(command: Sequence[str], variables: Mapping[str, str]) -> dict[str, Any]:
         )
         try:
             out, err = process.communicate(timeout=SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+        except BaseException as error:
+            os.killpg(process.pid, signal.SIGKILL)  # with the processes that compile for it
             process.communicate()
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
             return {"error": f"not done within {SECONDS:.0f} s"}
         if process.returncode:
             return {"error": err[-3000:].strip() or f"ended with {process.returncode}"}
