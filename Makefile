@@ -4,13 +4,14 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+PEERS ?= .venv-peers
 RUN_FOLDER ?= runs/demo
 
 BIN := $(VENV)/bin
 TO_CLEAN := build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check reference bench soak clean
+.PHONY: help install demo test check reference bench bench-engine soak clean
 
 help:
 	@echo "make demo       install, fine-tune a sentiment classifier, judge it, classify three sentences, serve it once"
@@ -19,8 +20,9 @@ help:
 	@echo "make check      prove the code: format, lint, types, imports, tests"
 	@echo "make reference  write the pages of docs/ that are generated from the code"
 	@echo "make bench      measure speed, start-up and memory"
+	@echo "make bench-engine   the training engine alone, beside the peers in $(PEERS); takes hours, and goes on where it stopped"
 	@echo "make soak       run the tests that take longer than a minute"
-	@echo "make clean      remove caches and built files; $(VENV) and runs/ stay"
+	@echo "make clean      remove caches and built files; environments and runs/ stay"
 	@echo
 	@echo "PYTHON=python3.12 and VENV=path choose another interpreter and environment."
 
@@ -57,8 +59,11 @@ check:
 reference:
 	$(BIN)/python tests/house/generated_pages.py
 
-bench:
+bench: $(PEERS)/.installed
 	@set -e; for program in benchmarks/[a-z]*.py; do echo "== $$program"; $(BIN)/python "$$program"; done
+
+bench-engine: $(PEERS)/.installed
+	$(BIN)/python benchmarks/engine.py --peers $(PEERS)/bin/python $(ENGINE)
 
 soak:
 	$(BIN)/python -m pytest -m "slow and not gpu" --timeout=3600
@@ -85,6 +90,14 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(call pip_install,.[dev])
 	@touch $(VENV)/.installed
+
+# What the engine is measured beside has an environment of its own.
+$(PEERS)/.installed: benchmarks/peers.txt
+	@echo "== environment: $(PEERS)"
+	@$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --disable-pip-version-check -c benchmarks/peers.txt \
+	  torch trl sentence-transformers datasets accelerate transformers peft
+	@touch $@
 
 define pip_install
 	@echo "== install: $(1)"
