@@ -134,11 +134,11 @@ def make_app() -> App:
 
 
 def start(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code; every error is rendered here, in one shape."""
+    """Run one command and return its exit code, its own or 0; every error is rendered here, in one shape."""
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in tokens
     try:
-        make_app()(as_overrides(tokens), exit_on_error=False, print_error=False, result_action="return_value")
+        code = make_app()(as_overrides(tokens), exit_on_error=False, print_error=False, result_action="return_value")
     except (KeyboardInterrupt, Interrupted) as error:
         kept = "stopped on request; what was committed is kept"
         problem, where = (error.problem, error.where) if isinstance(error, Interrupted) else (kept, "")
@@ -161,7 +161,7 @@ def start(arguments: Sequence[str] | None = None) -> int:
             hint="free memory or disk space and try again",
         )
         return _fail(failed, as_json)
-    return 0
+    return code if isinstance(code, int) else 0
 
 
 def as_overrides(tokens: Sequence[str]) -> list[str]:

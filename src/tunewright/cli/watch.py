@@ -22,7 +22,7 @@ def watch(
     registry: Annotated[Path | None, Parameter(name="--registry", help="The folder of the registry.")] = None,
     level: Annotated[float, Parameter(name="--level", help="How often any signal may give a false alarm.")] = 0.01,
     json: AsJson = False,
-) -> None:
+) -> int:
     """Compare requests with the data that a model was tuned on. Exit code 3 is an alarm."""
     screen = Screen(silent=json)
     screen.note("loading libraries (about ten seconds) ...")
@@ -32,9 +32,7 @@ def watch(
         drift = look(run, requests, registry=registry, level=level, tell=watcher.tell)
     if json:
         print_json(drift)
-        if drift["is_alarm"]:
-            raise SystemExit(GateError.exit_code)
-        return
+        return GateError.exit_code if drift["is_alarm"] else 0
     rows = [
         (each["signal"], f"{each['value']:.4f}", f"{each['p']:.2g}", f"{each['p_holm']:.2g}",
          "ALARM" if each["is_alarm"] else "-", each["sentence"])
@@ -47,7 +45,7 @@ def watch(
         if examples:
             screen.note(f"Stand out: {' | '.join(examples)}")
         screen.note(f"Next: look at the requests. With answers to such as these: {_remedy(run, registry)}")
-        raise SystemExit(GateError.exit_code)
+    return GateError.exit_code if drift["is_alarm"] else 0
 
 
 def _remedy(run: str, registry: Path | None) -> str:

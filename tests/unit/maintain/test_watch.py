@@ -27,12 +27,13 @@ def test_the_same_kind_is_quiet_and_another_kind_is_not() -> None:
     quiet = look(texts(100, 1), texts(300, 0))
     assert not quiet.is_alarm
     assert quiet.sentence == (
-        "No drift: 100 requests look like the training data (false alarms: at most 1 % of windows)."
+        "No drift: 100 requests, taken together, look like the training data; "
+        "of files like the training data, at most 1 % would raise an alarm."
     )
     loud = look(texts(100, 1, "价格 便宜 купить"), texts(300, 0))
     assert loud.is_alarm
     assert "vocabulary" in {each.signal for each in loud.readings if each.is_alarm}
-    assert loud.sentence.startswith("Drift: 100 requests differ in ")
+    assert loud.sentence.startswith("Drift: 100 requests, taken together, differ in ")
 
 
 def test_p_values_are_corrected_for_their_number() -> None:
