@@ -129,12 +129,27 @@ def test_lost_likelihood_is_worse_and_so_is_lost_chrf(bench: Any) -> None:
     assert "chrF" in behind.verdict.sentence
 
 
+def test_what_was_beaten_is_said_where_another_was_not(bench: Any) -> None:
+    tuned = bench.system(60.0)
+    report = bench.judge({"tuned": tuned, "untouched_base": bench.system(0.0, vague), "few_shot": tuned})
+    assert report.verdict.outcome == "no evidence"
+    assert report.verdict.sentence.startswith(
+        "No evidence: the tuned model predicts held-out answers better than the untouched base, but is not shown to predict "
+        "them better than the base shown examples, although its own answers pass all 6 checks. It needs "
+    )
+    assert "for the untouched base" not in report.verdict.sentence
+
+
 def test_identical_systems_give_no_evidence(bench: Any) -> None:
     same = bench.system(60.0)
     report = bench.judge({"tuned": same, "untouched_base": same})
     assert report.verdict.outcome == "no evidence"
     comparison = report.verdict.comparisons[0]
     assert (comparison.p, comparison.difference, comparison.num_discordant) == (1.0, 0.0, 0)
+    few = bench.judge({"tuned": same, "untouched_base": same, "few_shot": bench.system(70.0)})
+    assert few.verdict.sentence.partition(": ")[2].startswith(
+        "the tuned model predicts held-out answers worse, although"
+    )
     drawn: Any = report.figures["nll_differences"]
     assert drawn["tied"] == 60
     assert [row for row in report.answered if row.is_worst] == []
