@@ -231,6 +231,21 @@ def test_the_worst_rows_are_those_that_lost_most_to_the_base(bench: Any) -> None
     assert asdict(worst[0])["nll"]["tuned"] == pytest.approx(tuned.nats["test"][7])
 
 
+@pytest.mark.parametrize("question", ["Tell me a joke", "讲个笑话"])
+def test_a_question_is_shown_once_by_the_dialogue_that_lost_most(bench: Any, question: str) -> None:
+    tuned, base = bench.system(60.0), bench.system(0.0, vague)
+    prompts = [f"question {row}" for row in range(60)]
+    for row, lost in ((7, 50), (9, 70), (20, 60), (30, 40)):
+        tuned.nats["test"][row] = base.nats["test"][row] + lost
+        prompts[row] = question if row != 30 else "another"
+    prompts[40] = f" {question.upper()} "
+    report = bench.judge({"tuned": tuned, "untouched_base": base}, prompts=prompts)
+    assert [row.index for row in report.answered if row.is_worst] == [9, 30]
+    asked = [row.prompt for row in report.answered]
+    assert len(asked) == 12
+    assert not {7, 20, 40} & {row.index for row in report.answered}
+
+
 def test_the_same_rows_give_the_same_report(bench: Any) -> None:
     def judged() -> Report:
         return bench.judge({"tuned": bench.system(3.0), "untouched_base": bench.system(0.0, vague)})  # type: ignore[no-any-return]

@@ -122,3 +122,12 @@ def test_the_headline_says_what_was_beaten_and_what_not(chat: Result, against: s
     assert told in render(chat)
     chat["verdict"]["comparisons"][0] |= {"p": 0.3}
     assert summary(chat).headline == "No evidence of a difference."
+
+
+def test_a_row_stands_by_its_line_alone(chat: Result) -> None:
+    page = render(chat)
+    assert "chats.jsonl:2257" in page
+    assert "row 2256" not in page
+    for row in chat["dialogues"]:
+        row.pop("origin")
+    assert "row 2256" in render(chat)
