@@ -304,24 +304,27 @@ class Road:
     def train(self, dataset: Dataset, base: Base, encoded: Encoded, plan: Plan) -> Checkpoint:
         """Encoded -> Checkpoint, and the tuned model in the ecosystem's format under ``model``."""
         key = self._train_key(base, encoded, plan)
+        following = followed.validation_score(self.task, dataset, self.recipe.evaluate.metric)
+        self._decide(following[1])  # said also where the model is there already: the report names what its curve shows
         trained = self.folder.open_stage("model", key)
         if trained is None:
             with self._timed("train"):
-                self._train(dataset, base, encoded, plan, key)
+                self._train(dataset, base, encoded, plan, key, following)
             trained = self.folder.open_stage("model", key)
         assert trained is not None
         facts: Any = trained.facts
         return Checkpoint(folder=trained.folder, digest=trained.digest, **facts)
 
-    def _train(self, dataset: Dataset, base: Base, encoded: Encoded, plan: Plan, key: str) -> None:
+    def _train(
+        self, dataset: Dataset, base: Base, encoded: Encoded, plan: Plan, key: str, following: followed.Following
+    ) -> None:
         self.watcher.tell("loading the model", 0, None, base.name)
         module: Any = self.task.attach(base, self.recipe.seed)
         compaction = embedding_rows.compact(module, embedding_rows.rows_that_occur(encoded, encoded.splits))
         remap = compaction.remap if compaction else None
         trainable = self._method().wrap(module, self.task.objective(), self.recipe.seed)
         self._decide(*trainable.choices)
-        score, declared, higher_is_better = followed.validation_score(self.task, dataset, self.recipe.evaluate.metric)
-        self._decide(declared)
+        score, declared, higher_is_better = following
         checkpoints = self.folder.checkpoints()
         latest = checkpoints.latest()
         for damage in checkpoints.findings():

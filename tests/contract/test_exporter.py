@@ -128,3 +128,30 @@ def test_the_card_of_a_chat_model_is_whole(name: str, language: str) -> None:
     for part in ("https://example.org/terms", "MIT", "apply_chat_template", "0" * 64, "40"):
         assert part in card
     assert ("PeftModel" in card) is (name == "adapter")
+
+
+@pytest.mark.parametrize(
+    ("language", "partly", "open_"),
+    [
+        (
+            "en",
+            "Better than: untouched base. Not shown better than: base shown examples.",
+            "No evidence of a difference.",
+        ),
+        ("zh", "优于未微调的基座；未能证明优于附示例的基座。", "没有证据表明存在差异。"),
+    ],
+)
+def test_a_card_says_what_was_beaten_and_what_not(language: str, partly: str, open_: str) -> None:
+    certificate = {
+        "num_rows": 2, "num_available": 2, "num_positions": 40, "hop": "a -> b", "rows_with_equal_tokens": 2,
+        "largest_gap": 0.0, "limit": 1e-4, "top1_agreement": 1.0, "precision": "fp32",
+    }  # fmt: skip
+    numbers = {"tuned": 41.0, "opponent": 48.0, "difference": -7.0, "interval": [-9.0, -5.0], "p_holm": 0.01}
+    shared = {**numbers, "required": True, "smallest_detectable": 3.0}
+    rivals = [{"against": "untouched_base", "p": 0.001, **shared}, {"against": "few_shot", "p": 0.2, **shared}]
+    verdict = {"outcome": "no evidence", "metric": "nll_per_dialogue", "sentence": "", "comparisons": rivals}
+    result = {"id": "chat", "data": {"splits": {"train": 5}}, "ledger": {"total": 5}, "verdict": verdict}
+    facts = Facts(result, CARD, certificate, "transformers", terms="", weights={"w": "0" * 64})
+    assert f"**{partly}**" in model_card(facts, language)
+    rivals[0]["p"] = 0.3
+    assert f"**{open_}**" in model_card(facts, language)

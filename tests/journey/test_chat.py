@@ -98,11 +98,15 @@ def test_an_adapter_is_tuned_folded_and_kept(tmp_path: Path, tiny_llama_folder: 
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    found = tunewright.run(
-        dialogues(60), out=tmp_path / "run", model=str(tiny_llama_folder), method={"name": "lora", "rank": 4},
-        train=QUICK, until="train",
-    )  # fmt: skip
-    run = Path(found["run"])
+    def tune() -> dict[str, Any]:
+        return tunewright.run(
+            dialogues(60), out=tmp_path / "run", model=str(tiny_llama_folder), method={"name": "lora", "rank": 4},
+            train=QUICK, until="train",
+        )  # fmt: skip
+
+    run = Path(tune()["run"])
+    (run / "result.json").unlink()  # a run that ended between its training and its end
+    assert {each["metric"] for each in tune()["curves"]["evaluations"]} == {"nll_per_token"}
     base: Any = AutoModelForCausalLM.from_pretrained(tiny_llama_folder, dtype=torch.float32)
     adapted: Any = PeftModel.from_pretrained(base, run / "adapter")
     folded: Any = AutoModelForCausalLM.from_pretrained(run / "model", dtype=torch.float32)

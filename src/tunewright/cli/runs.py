@@ -107,7 +107,7 @@ def _require(ids: tuple[str, ...], verb: str) -> None:
 
 
 def _metric(run: shelf.Run) -> str:
-    name = next((name for name, value in run.metrics.items() if value is not None), "")
+    name = next((name for name in (run.deciding, *run.metrics) if run.metrics.get(name) is not None), "")
     value = run.metrics.get(name)
     return "-" if value is None else f"{name} {value:.4f}"
 

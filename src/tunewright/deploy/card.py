@@ -20,6 +20,7 @@ HUB_LICENCES = frozenset(
 """Names by which hubs know licences; any other is called ``other``, with its name beside it."""
 
 MOST_LABELS = 30
+LEVEL = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ def _verdict(facts: Facts, words: Mapping[str, str], language: str) -> Iterator[
     if not verdict:
         yield words["no_verdict"]
         return
-    yield f"**{OUTCOMES[language].get(verdict['outcome'], verdict['outcome'])}**"
+    yield f"**{_outcome(verdict, language)}**"
     if language == "en":
         yield _plain(verdict.get("sentence"))
     yield words["judged"].format(rows=facts.result.get("num_judged", 0), metric=_code(verdict.get("metric")))
@@ -123,6 +124,18 @@ def _verdict(facts: Facts, words: Mapping[str, str], language: str) -> Iterator[
     if rows:
         yield "\n" + _table([words[name] for name in ("against", "tuned", "opponent", "difference", "p")], rows)
         yield words["required"]
+
+
+def _outcome(verdict: Mapping[str, Any], language: str) -> str:
+    """The outcome as a sentence; where some of the opponents that decide were beaten and others not, which."""
+    required = [one for one in verdict.get("comparisons", []) if one.get("required")]
+    names: dict[bool, list[str]] = {True: [], False: []}
+    for one in required:
+        names[one["p"] < LEVEL].append(SYSTEMS[language].get(one["against"], _plain(one["against"])))
+    if verdict["outcome"] != "no evidence" or not all(names.values()):
+        return OUTCOMES[language].get(verdict["outcome"], verdict["outcome"])
+    joint = WORDS[language]["joint"]
+    return WORDS[language]["partly"].format(beaten=joint.join(names[True]), others=joint.join(names[False]))
 
 
 def _use(facts: Facts, words: Mapping[str, str]) -> Iterator[str]:

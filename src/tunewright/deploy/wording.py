@@ -23,6 +23,8 @@ _ENGLISH = {
     "more_labels": "… and {count:,} more labels.",
     "verdict": "Verdict",
     "no_verdict": "This model was not judged.",
+    "partly": "Better than: {beaten}. Not shown better than: {others}.",
+    "joint": ", ",
     "judged": "Judged on {rows:,} rows that training never saw, by {metric}.",
     "against": "against",
     "tuned": "tuned",
@@ -69,6 +71,8 @@ _CHINESE = {
     "more_labels": "……另有 {count:,} 个标签。",
     "verdict": "结论",
     "no_verdict": "本模型未经评判。",
+    "partly": "优于{beaten}；未能证明优于{others}。",
+    "joint": "、",
     "judged": "在训练从未见过的 {rows:,} 行上，以 {metric} 评判。",
     "against": "对照",
     "tuned": "微调后",
@@ -116,6 +120,7 @@ SYSTEMS: Mapping[str, Mapping[str, str]] = {
         "nb_svm": "NB-SVM",
         "majority": "most frequent label",
         "ngram": "n-gram model",
+        "few_shot": "base shown examples",
     },
     "zh": {
         "untouched_base": "未微调的基座",
@@ -125,5 +130,6 @@ SYSTEMS: Mapping[str, Mapping[str, str]] = {
         "nb_svm": "NB-SVM",
         "majority": "最常见标签",
         "ngram": "n 元模型",
+        "few_shot": "附示例的基座",
     },
 }

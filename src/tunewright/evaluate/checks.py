@@ -19,7 +19,7 @@ import numpy as np
 
 from tunewright.evaluate.resample import Observed, bootstrap, percentile_interval
 from tunewright.evaluate.score import metric_named
-from tunewright.evaluate.verdict import judge
+from tunewright.evaluate.verdict import is_won, judge, title_of
 from tunewright.types import Check, Comparison, Text, Verdict
 
 if TYPE_CHECKING:
@@ -81,24 +81,36 @@ def judge_text(
         outcome = "worse"
     elif failed and outcome == "better":
         outcome = "no evidence"
-    predicts = {
-        "better": "the tuned model predicts held-out answers better",
-        "worse": "the tuned model predicts held-out answers worse",
-        "no evidence": "it is not shown that the tuned model predicts held-out answers better",
-    }[likely.outcome]
     numbers = likely.sentence.partition(": ")[2]
     told = f"its own answers pass all {len(checks)} checks"
     if failed:
         told = f"what it generates fails {name_checks(failed)}"
-    joint = "but" if failed and likely.outcome == "better" else "and"
+    joint = "and"
+    if likely.outcome == "better":
+        joint = "but" if failed else "and"
+    elif not failed:
+        joint = "although"
     return Verdict(
         outcome=outcome,
         metric=metric,
-        sentence=f"{outcome.capitalize()}: {predicts}, {joint} {told}. It needs {numbers}",
+        sentence=f"{outcome.capitalize()}: {_predicts(likely)}, {joint} {told}. It needs {numbers}",
         design=design,
         comparisons=tuple(comparisons),
         checks=tuple(checks),
     )
+
+
+def _predicts(likely: Verdict) -> str:
+    """What the likelihood shows: also the opponents that were beaten where others were not."""
+    if likely.outcome != "no evidence":
+        return f"the tuned model predicts held-out answers {likely.outcome}"
+    required = [each for each in likely.comparisons if each.required]
+    beaten = [title_of(each.against) for each in required if is_won(each)]
+    others = [title_of(each.against) for each in required if not is_won(each)]
+    if not beaten:
+        return "it is not shown that the tuned model predicts held-out answers better"
+    told = f"the tuned model predicts held-out answers better than {' and '.join(beaten)}"
+    return f"{told}, but is not shown to predict them better than {' and '.join(others)}" if others else told
 
 
 def show_check(check: Check) -> str:

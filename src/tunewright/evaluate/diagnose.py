@@ -37,13 +37,16 @@ class Curves:
     """What training left behind, in order of time.
 
     ``train_loss`` is sampled evenly over training, ``validation_metric`` holds one value per evaluation, evenly
-    spaced over ``epochs``. ``seconds_per_example`` is for one training step on one row, 0 where it is not known.
+    spaced over ``epochs``. ``kept_loss`` is the training loss over the epoch around the best evaluation, whose weights were
+    kept, by tokens; None where it is not known. ``seconds_per_example`` is for one training step on one row, 0 where it is
+    not known.
     """
 
     train_loss: Sequence[float] = ()
     validation_metric: Sequence[float] = ()
     higher_is_better: bool = True
     epochs: float = 0.0
+    kept_loss: float | None = None
     seconds_per_example: float = 0.0
 
 

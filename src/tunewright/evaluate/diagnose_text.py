@@ -23,6 +23,8 @@ FEW_DIALOGUES = 100
 class TextSymptoms:
     """What the diagnosis is made from. Nats per token on the validation rows; differences are nats per dialogue.
 
+    ``tuned_nll`` and ``base_nll`` are of whole dialogues. The curves are of dialogues cut to ``encode.max_length`` as in
+    training: losses of training rows are compared with those, at the step whose weights were kept.
     ``difference`` (tuned minus opponent) and ``smallest_detectable`` are those of the required comparison that was least in
     the tuned model's favour.
     """
@@ -105,17 +107,22 @@ def _under_fit(symptoms: TextSymptoms) -> list[str]:
 
 
 def _over_fit(symptoms: TextSymptoms) -> list[str]:
-    evidence = []
+    """Of the weights that were kept: what training did after their step is not in them."""
+    known, kept = symptoms.curves.kept_loss, _kept_nll(symptoms)
+    if symptoms.outcome == "better" or symptoms.num_train < FEW_DIALOGUES or known is None or kept is None:
+        return []
+    if kept - known < LARGE_GAP:
+        return []
+    return [f"validation tokens cost {kept - known:.3f} nats more than training tokens", *_turned(symptoms)]
+
+
+def _turned(symptoms: TextSymptoms) -> list[str]:
+    """That validation was best before the end, so that more passes are of no use."""
     values, rise = _values(symptoms), _rise(symptoms)
-    if rise >= RISE:
-        best = values.index(min(values)) + 1
-        evidence.append(
-            f"the validation loss was best at evaluation {best} of {len(values)} and then rose by {100 * rise:.0f} %"
-        )
-    known, tuned = _train_nll(symptoms), symptoms.tuned_nll
-    if known is not None and tuned is not None and tuned - known >= LARGE_GAP:
-        evidence.append(f"training tokens cost {known:.3f} nats at the end, validation tokens {tuned:.3f}")
-    return evidence if symptoms.outcome != "better" and (rise >= RISE or symptoms.num_train >= FEW_DIALOGUES) else []
+    if rise < RISE:
+        return []
+    best = values.index(min(values)) + 1
+    return [f"the validation loss was best at evaluation {best} of {len(values)} and then rose by {100 * rise:.0f} %"]
 
 
 def _too_few_answers(symptoms: TextSymptoms) -> list[str]:
@@ -143,18 +150,20 @@ def _too_few_rows(symptoms: TextSymptoms) -> list[str]:
         told = f"the tuned model is ahead by {ahead:.1f} nats per dialogue"
         return [f"{told}, but so few dialogues show only differences of {visible:.1f} or more"]
     if symptoms.num_train < FEW_DIALOGUES:
-        return [f"there are {symptoms.num_train:,} training dialogues"]
-    return []
+        return [f"there are {symptoms.num_train:,} training dialogues", *_turned(symptoms)]
+    return _turned(symptoms)
 
 
 def _numbers(symptoms: TextSymptoms) -> list[str]:
-    parts = [
-        ("the last training steps", _train_nll(symptoms)),
-        ("validation rows", symptoms.tuned_nll),
-        ("validation rows by the untouched base", symptoms.base_nll),
-    ]
+    """The curves' numbers for training against validation; of the base only how it differs, as it read whole dialogues."""
+    parts = [("training rows", symptoms.curves.kept_loss), ("validation rows", _kept_nll(symptoms))]
     shown = [f"{value:.3f} on {name}" for name, value in parts if value is not None]
-    return [f"nats per token: {', '.join(shown)}"] if shown else []
+    lines = [f"nats per token where the weights were kept: {', '.join(shown)}"] if shown else []
+    tuned, base = symptoms.tuned_nll, symptoms.base_nll
+    if tuned is not None and base is not None:
+        more = "more" if base >= tuned else "less"
+        lines.append(f"on whole validation rows the untouched base needs {abs(base - tuned):.3f} nats per token {more}")
+    return lines
 
 
 def _values(symptoms: TextSymptoms) -> list[float]:
@@ -170,10 +179,8 @@ def _rise(symptoms: TextSymptoms) -> float:
     return (values[-1] - best) / abs(best) if best else 0.0
 
 
-def _train_nll(symptoms: TextSymptoms) -> float | None:
-    loss = symptoms.curves.train_loss
-    last = loss[-max(1, len(loss) // 10) :]
-    return sum(last) / len(last) if last else None
+def _kept_nll(symptoms: TextSymptoms) -> float | None:
+    return min(_values(symptoms), default=None)
 
 
 def _more(symptoms: TextSymptoms) -> int:

@@ -287,12 +287,19 @@ def _answered(
     answers: Mapping[str, Text],
     likelihoods: Mapping[str, Likelihood],
 ) -> tuple[AnsweredRow, ...]:
-    """The answered dialogues on which the tuned model lost most to its base (all, where there is none), and a plain sample."""
+    """The answered dialogues on which the tuned model lost most to its base (all, where there is none), and a plain sample.
+
+    No question is shown twice.
+    """
     base = likelihoods[UNTOUCHED_BASE].nll if UNTOUCHED_BASE in likelihoods else 0.0
     lost = (likelihoods[TUNED].nll - base)[rows]
-    worst = [int(at) for at in np.argsort(-lost, kind="stable")[: min(NUM_SHOWN, config.worst_rows)] if lost[at] > 0]
-    even = np.linspace(0, len(rows) - 1, min(NUM_SHOWN, len(rows))).round().astype(np.int64)
-    sample = [int(at) for at in np.unique(even) if int(at) not in worst]
+    asked = [" ".join(prompts[row].casefold().split()) for row in rows]
+    order = [int(at) for at in np.argsort(-lost, kind="stable") if lost[at] > 0]
+    worst = _first_of_each(order, asked)[: min(NUM_SHOWN, config.worst_rows)]
+    shown = {asked[at] for at in worst}
+    others = _first_of_each([at for at in range(len(rows)) if asked[at] not in shown], asked)
+    even = np.linspace(0, len(others) - 1, min(NUM_SHOWN, len(others))).round().astype(np.int64)
+    sample = [others[at] for at in np.unique(even)]
     return tuple(
         AnsweredRow(
             index=int(rows[at]),
@@ -304,3 +311,11 @@ def _answered(
         )
         for at in (*worst, *sample)
     )
+
+
+def _first_of_each(order: Sequence[int], asked: Sequence[str]) -> list[int]:
+    """Of those that were asked the same, only the first in this order."""
+    first: dict[str, int] = {}
+    for at in order:
+        first.setdefault(asked[at], at)
+    return list(first.values())

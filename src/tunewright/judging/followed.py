@@ -24,6 +24,9 @@ from tunewright.types import Answer, Choice, Dataset, Floats, Label, Labels, Lik
 CHEAP = ("accuracy", "macro_f1", "micro_f1", "log_loss", "subset_accuracy")
 """Metrics that are followed during training, beside the declared one."""
 
+Following = tuple[Callable[[Floats], Mapping[str, float | None]], Choice, bool]
+"""What is followed during training: a function from outputs[N, C] to metrics, the declared metric, its direction."""
+
 
 def check_names(config: Evaluate.Config) -> None:
     """Raise InputError with the nearest name for a metric or a baseline that does not exist."""
@@ -44,8 +47,29 @@ def curves_of(events: Sequence[Mapping[str, Any]], higher_is_better: bool) -> Cu
         validation_metric=tuple(float(each["value"]) for each in evaluations if each["value"] is not None),
         higher_is_better=higher_is_better,
         epochs=float(steps[-1]["epoch"]) if steps else 0.0,
+        kept_loss=_loss_around(steps, _best_of(evaluations, higher_is_better)),
         seconds_per_example=seconds_per_example(steps),
     )
+
+
+def _best_of(evaluations: Sequence[Mapping[str, Any]], higher_is_better: bool) -> Mapping[str, Any] | None:
+    """The evaluation whose weights were kept: the first of the best."""
+    known = [each for each in evaluations if each["value"] is not None]
+    choose = max if higher_is_better else min
+    return choose(known, key=lambda each: float(each["value"])) if known else None
+
+
+def _loss_around(steps: Sequence[Mapping[str, Any]], kept: Mapping[str, Any] | None) -> float | None:
+    """The training loss half an epoch to either side of an evaluation, every token counted once: all rows are in it."""
+    if kept is None:
+        return None
+    near = [
+        (float(step["loss"]), int(step["num_tokens"]))
+        for step in steps
+        if step["loss"] is not None and -0.5 < float(step["epoch"]) - float(kept["epoch"]) <= 0.5
+    ]
+    num_tokens = sum(count for _, count in near)
+    return sum(loss * count for loss, count in near) / num_tokens if num_tokens else None
 
 
 def seconds_per_example(steps: Sequence[Mapping[str, Any]]) -> float:
@@ -56,10 +80,8 @@ def seconds_per_example(steps: Sequence[Mapping[str, Any]]) -> float:
     return float(np.median(rates)) if rates else 0.0
 
 
-def validation_score(
-    task: Any, dataset: Dataset, requested: str
-) -> tuple[Callable[[Floats], Mapping[str, float | None]], Choice, bool]:
-    """What is followed during training: a function from outputs[N, C] to metrics, the declared metric, its direction."""
+def validation_score(task: Any, dataset: Dataset, requested: str) -> Following:
+    """What is followed while this task is trained; ``requested`` is ``evaluate.metric``."""
     gold: Any = task.gold(dataset.table("validation"))
     if isinstance(gold, Text):
         return _likelihood_score(task)
@@ -72,7 +94,7 @@ def validation_score(
     return scored, declared, higher_is_better
 
 
-def _likelihood_score(task: Any) -> tuple[Callable[[Floats], Mapping[str, float | None]], Choice, bool]:
+def _likelihood_score(task: Any) -> Following:
     """Text is followed by how well it is predicted: generating it at every evaluation would take longer than training."""
     reason = "how well held-out answers are predicted; what is generated is judged at the end"
 

@@ -82,7 +82,7 @@ def summary(result: Mapping[str, object], report: str = "") -> Summary:
     return Summary(
         outcome=_plain(outcome),
         style=STYLES.get(outcome, "unsure"),
-        headline=verdict_headline(outcome, sum(not check.passed for check in checks)),
+        headline=verdict_headline(found),
         sentence=_without_outcome(_plain(found["sentence"].text()), outcome),
         metric=_plain(metric_name(metric)) if metric else "",
         judged=counted(rows, f"{_plain(node['judged_on'].text())} row".strip()) if rows else "",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from tunewright.report.node import Node
 from tunewright.words import counted
 
 METRICS = {
@@ -70,6 +73,7 @@ OUTCOMES = {
     "worse": "The tuned model is worse.",
     "no evidence": "No evidence of a difference.",
 }
+LEVEL = 0.05
 MINUS = "\u2212"
 MULTIPLES = ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"))
 
@@ -89,11 +93,28 @@ def system_name(name: str) -> str:
     return SYSTEMS.get(name, name.replace("_", " "))
 
 
-def verdict_headline(outcome: str, num_failed: int = 0) -> str:
-    """The outcome as a sentence; ``num_failed`` checks of generated text stand in the way of a better one."""
+def verdict_headline(found: Node) -> str:
+    """The outcome of a verdict as a sentence; where it is open, with what stood in the way and what was shown."""
+    outcome = found["outcome"].text()
+    num_failed = sum(check["passed"].value is not True for check in found["checks"].items())
     if outcome == "no evidence" and num_failed:
         return f"Not called better: {counted(num_failed, 'check')} failed."
+    required = [one for one in found["comparisons"].items() if one["required"].value is True]
+    # where one is lost the outcome is `worse`: what is decided here is won
+    beaten = [one for one in required if (p := one["p"].number()) is not None and p < LEVEL]
+    others = [one for one in required if one not in beaten]
+    if outcome == "no evidence" and beaten and others:
+        return f"Better than {_opponents(beaten)}, not shown better than {_opponents(others)}."
     return OUTCOMES.get(outcome, "There is no verdict in this result.")
+
+
+def _opponents(comparisons: Sequence[Node]) -> str:
+    """Their names inside a sentence; names of methods stay as they are."""
+    names = [(one["against"].text(), system_name(one["against"].text())) for one in comparisons]
+    return " and ".join(
+        name if key not in SYSTEMS or name[1:2].isupper() or name[2:3].isupper() else f"the {name[0].lower()}{name[1:]}"
+        for key, name in names
+    )
 
 
 def whole(value: float) -> str:

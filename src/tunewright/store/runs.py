@@ -30,8 +30,9 @@ class Run:
 
     ``state``: ``finished`` has a verdict; ``running`` is owned by a living process; ``trained`` has a tuned model that was not
     judged; ``interrupted`` has commits of an unfinished training, so the same command goes on; ``prepared`` has its data;
-    ``failed`` has none of these. ``num_bytes`` counts each file once, however many names it has in the folder; ``problem``
-    says what is damaged, if something is. ``created`` is UTC; ``step`` is that of the newest commit, None without one.
+    ``failed`` has none of these. ``deciding`` is the metric that its verdict rests on, empty without one. ``num_bytes``
+    counts each file once, however many names it has in the folder; ``problem`` says what is damaged, if something is.
+    ``created`` is UTC; ``step`` is that of the newest commit, None without one.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Run:
     model: str
     metrics: Mapping[str, float | None]
     verdict: str
+    deciding: str
     step: int | None
     num_bytes: int
     problem: str = ""
@@ -202,6 +204,7 @@ def _describe(folder: Path) -> Run:
         model=_text(result.get("model")),
         metrics=dict(_metrics(result.get("metrics"))),
         verdict=_text(result.get("verdict"), "outcome"),
+        deciding=_text(result.get("verdict"), "metric") if isinstance(result.get("verdict"), Mapping) else "",
         step=step,
         num_bytes=_size(folder),
         problem=problem,

@@ -77,7 +77,7 @@ class Bench:
             Evaluate.Config(**{"resamples": 400, **config}),
             systems=systems,
             gold=Text(tuple(references), np.full(len(references), 14), np.ones(len(references), dtype=bool)),
-            prompts=[dialogue[0][0] for dialogue in self.dialogues("test")],
+            prompts=options.pop("prompts", [dialogue[0][0] for dialogue in self.dialogues("test")]),
             train_texts=self.dialogues("train"),
             validation_texts=self.dialogues("validation"),
             test_texts=self.dialogues("test"),

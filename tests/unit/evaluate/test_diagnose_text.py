@@ -19,12 +19,14 @@ def failed(name: str, value: float = 0.4, why: str = "because") -> Check:
 
 def symptoms(**changed: Any) -> TextSymptoms:
     usual: dict[str, Any] = {"outcome": "no evidence", "num_train": 1000, "tuned_nll": 2.0, "base_nll": 3.0}
-    curves = Curves(train_loss=(3.0, 2.0), validation_metric=(2.01, 2.0), epochs=2.0)
+    curves = Curves(train_loss=(3.0, 2.0), validation_metric=(2.01, 2.0), epochs=2.0, kept_loss=2.0)
     return TextSymptoms(**{**usual, "curves": curves, **changed})
 
 
 FALLING = Curves(train_loss=(3.0, 2.0), validation_metric=(3.0, 2.5, 2.2), epochs=2.0)
-RISING = Curves(train_loss=(3.0, 1.0), validation_metric=(2.5, 2.0, 2.3, 2.6), epochs=4.0)
+RISING = Curves(train_loss=(3.0, 1.0), validation_metric=(2.5, 2.0, 2.3, 2.6), epochs=4.0, kept_loss=1.9)
+OVERFIT = Curves(train_loss=(3.0, 0.5), validation_metric=(2.5, 2.0, 2.3, 2.6), epochs=4.0, kept_loss=1.4)
+FAR = Curves(train_loss=(3.0, 0.5), validation_metric=(2.01, 2.0), epochs=2.0, kept_loss=1.4)
 
 
 @pytest.mark.parametrize(
@@ -39,9 +41,10 @@ RISING = Curves(train_loss=(3.0, 1.0), validation_metric=(2.5, 2.0, 2.3, 2.6), e
         ({"checks": (failed("retention_zh", 2.1),)}, "forgot too much", "train.epochs=1"),
         ({"tuned_nll": 3.2}, "under-fit", "train.epochs=4"),
         ({"curves": FALLING}, "under-fit", "train.epochs=4"),
-        ({"curves": RISING}, "over-fit", "train.epochs=2"),
-        ({"tuned_nll": 2.9}, "over-fit", "train.optimizer.weight_decay=0.1"),
-        ({"tuned_nll": 2.9, "num_train": 40}, "too few rows", "data.path=FILE_WITH_MORE_ROWS"),
+        ({"curves": OVERFIT}, "over-fit", "train.epochs=2"),
+        ({"curves": FAR}, "over-fit", "train.optimizer.weight_decay=0.1"),
+        ({"curves": RISING}, "too few rows", "data.path=FILE_WITH_MORE_ROWS"),
+        ({"curves": OVERFIT, "num_train": 40}, "too few rows", "data.path=FILE_WITH_MORE_ROWS"),
         ({"difference": -3.0, "smallest_detectable": 4.0}, "too few rows", "data.path=FILE_WITH_MORE_ROWS"),
         ({"checks": (failed("answers", 0.0),), "generated_rows": 0}, "too few rows", "evaluate.generated_rows=200"),
         ({"checks": (failed("length_ratio"),)}, "under-fit", "train.epochs=4"),
@@ -58,3 +61,16 @@ def test_the_cause_and_the_next_command(changed: dict[str, Any], cause: str, ove
 def test_nothing_is_known_and_nothing_breaks() -> None:
     assert diagnose_text(TextSymptoms(outcome="better"), RUN).evidence == ()
     assert diagnose_text(TextSymptoms(outcome="worse"), RUN).cause == "too few rows"
+
+
+def test_training_and_validation_are_compared_at_the_step_that_was_kept() -> None:
+    """Training went on to 0.5 nats after the kept step; those weights are not the ones that are judged."""
+    diagnosis = diagnose_text(symptoms(curves=RISING, tuned_nll=1.443, base_nll=1.898), RUN)
+    assert diagnosis.evidence == (
+        "the validation loss was best at evaluation 2 of 4 and then rose by 30 %",
+        "nats per token where the weights were kept: 1.900 on training rows, 2.000 on validation rows",
+        "on whole validation rows the untouched base needs 0.455 nats per token more",
+    )
+    shown = diagnose_text(symptoms(curves=OVERFIT), RUN).evidence
+    assert shown[0] == "validation tokens cost 0.600 nats more than training tokens"
+    assert "1.400 on training rows, 2.000 on validation rows" in shown[2]

@@ -129,12 +129,27 @@ def test_lost_likelihood_is_worse_and_so_is_lost_chrf(bench: Any) -> None:
     assert "chrF" in behind.verdict.sentence
 
 
+def test_what_was_beaten_is_said_where_another_was_not(bench: Any) -> None:
+    tuned = bench.system(60.0)
+    report = bench.judge({"tuned": tuned, "untouched_base": bench.system(0.0, vague), "few_shot": tuned})
+    assert report.verdict.outcome == "no evidence"
+    assert report.verdict.sentence.startswith(
+        "No evidence: the tuned model predicts held-out answers better than the untouched base, but is not shown to predict "
+        "them better than the base shown examples, although its own answers pass all 6 checks. It needs "
+    )
+    assert "for the untouched base" not in report.verdict.sentence
+
+
 def test_identical_systems_give_no_evidence(bench: Any) -> None:
     same = bench.system(60.0)
     report = bench.judge({"tuned": same, "untouched_base": same})
     assert report.verdict.outcome == "no evidence"
     comparison = report.verdict.comparisons[0]
     assert (comparison.p, comparison.difference, comparison.num_discordant) == (1.0, 0.0, 0)
+    few = bench.judge({"tuned": same, "untouched_base": same, "few_shot": bench.system(70.0)})
+    assert few.verdict.sentence.partition(": ")[2].startswith(
+        "the tuned model predicts held-out answers worse, although"
+    )
     drawn: Any = report.figures["nll_differences"]
     assert drawn["tied"] == 60
     assert [row for row in report.answered if row.is_worst] == []
@@ -214,6 +229,21 @@ def test_the_worst_rows_are_those_that_lost_most_to_the_base(bench: Any) -> None
     assert worst[0].index == 7
     assert len(report.answered) <= 20
     assert asdict(worst[0])["nll"]["tuned"] == pytest.approx(tuned.nats["test"][7])
+
+
+@pytest.mark.parametrize("question", ["Tell me a joke", "讲个笑话"])
+def test_a_question_is_shown_once_by_the_dialogue_that_lost_most(bench: Any, question: str) -> None:
+    tuned, base = bench.system(60.0), bench.system(0.0, vague)
+    prompts = [f"question {row}" for row in range(60)]
+    for row, lost in ((7, 50), (9, 70), (20, 60), (30, 40)):
+        tuned.nats["test"][row] = base.nats["test"][row] + lost
+        prompts[row] = question if row != 30 else "another"
+    prompts[40] = f" {question.upper()} "
+    report = bench.judge({"tuned": tuned, "untouched_base": base}, prompts=prompts)
+    assert [row.index for row in report.answered if row.is_worst] == [9, 30]
+    asked = [row.prompt for row in report.answered]
+    assert len(asked) == 12
+    assert not {7, 20, 40} & {row.index for row in report.answered}
 
 
 def test_the_same_rows_give_the_same_report(bench: Any) -> None:

@@ -102,3 +102,32 @@ def test_the_terminal_says_the_same(chat: Result) -> None:
     assert next(check.value for check in shown.checks if check.name == "Stop rate") == "93.0 %, needed at least 98.0 %"
     assert all(check.value.isascii() for check in shown.checks)
     assert summary({}).checks == ()
+
+
+@pytest.mark.parametrize(
+    ("against", "told"),
+    [
+        ("few_shot", "Better than the untouched base, not shown better than the base shown examples."),
+        ("ngram", "Better than the untouched base, not shown better than the n-gram model."),
+        ("nb_svm", "Better than the untouched base, not shown better than NB-SVM."),
+        ("tfidf_lr", "Better than the untouched base, not shown better than TF-IDF + logistic regression."),
+        ("my_own", "Better than the untouched base, not shown better than my own."),
+    ],
+)
+def test_the_headline_says_what_was_beaten_and_what_not(chat: Result, against: str, told: str) -> None:
+    for check in chat["verdict"]["checks"]:
+        check["passed"] = True
+    chat["verdict"]["comparisons"][1] |= {"against": against, "p": 0.2, "p_holm": 0.2, "interval": [-9.0, 3.0]}
+    assert summary(chat).headline == told
+    assert told in render(chat)
+    chat["verdict"]["comparisons"][0] |= {"p": 0.3}
+    assert summary(chat).headline == "No evidence of a difference."
+
+
+def test_a_row_stands_by_its_line_alone(chat: Result) -> None:
+    page = render(chat)
+    assert "chats.jsonl:2257" in page
+    assert "row 2256" not in page
+    for row in chat["dialogues"]:
+        row.pop("origin")
+    assert "row 2256" in render(chat)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tunewright.cli.runs import _metric
 from tunewright.errors import GateError, InputError, MachineError
 from tunewright.store.artifact import Draft
 from tunewright.store.run import RunFolder
@@ -96,6 +97,18 @@ def test_an_odd_result_is_tolerated(tmp_path: Path, content: bytes) -> None:
     (listed,) = list_runs(tmp_path)
     assert (listed.metrics, listed.verdict, listed.task, listed.model) == ({}, "", "", "")
     assert bool(listed.problem) == (listed.state != "finished")
+
+
+def test_the_metric_that_decides_is_known_and_listed_first(tmp_path: Path) -> None:
+    run = made(tmp_path, "chat")
+    metrics = {"bits_per_character": 0.9, "nll_per_dialogue": 41.2}
+    verdict = {"outcome": "no evidence", "metric": "nll_per_dialogue"}
+    run.write_document("result.json", {"metrics": metrics, "verdict": verdict})
+    finished(tmp_path, "old", 0.8, 1e-5)
+    listed = {run.id: run for run in list_runs(tmp_path)}
+    assert {name: run.deciding for name, run in listed.items()} == {"chat": "nll_per_dialogue", "old": ""}
+    assert _metric(listed["chat"]) == "nll_per_dialogue 41.2000"
+    assert _metric(listed["old"]) == "auc 0.9000"
 
 
 def test_metrics_may_be_a_list_of_measures(tmp_path: Path) -> None:

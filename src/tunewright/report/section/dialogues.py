@@ -118,7 +118,7 @@ def _group(title: str, note: str, rows: Sequence[Node]) -> list[Markup]:
 
 
 def _row(row: Node) -> Markup:
-    where = " · ".join(one for one in (row["origin"].text(), f"row {row['id'].text()}" if row["id"] else "") if one)
+    where = row["origin"].text() or (f"row {row['id'].text()}" if row["id"] else "")
     nats = {name: value for name, node in row["nll"].pairs() if (value := node.number()) is not None}
     told = []
     for name, content in [("reference", row["reference"]), *in_order(row["answers"].pairs(), SHOWN_SYSTEMS)]:

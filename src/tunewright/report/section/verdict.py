@@ -31,11 +31,10 @@ def verdict(result: Node) -> Markup:
     """The opening of the page: headline, sentence, the key numbers and the interval plot."""
     found = result["verdict"]
     outcome = found["outcome"].text()
-    num_failed = sum(one["passed"].value is not True for one in found["checks"].items())
     return element(
         "section",
         paragraph("Verdict", class_="kicker"),
-        element("h1", verdict_headline(outcome, num_failed), id="verdict-title"),
+        element("h1", verdict_headline(found), id="verdict-title"),
         _sentence(found),
         _key_numbers(result),
         _forest(found, result["judged_on"].text()),
