@@ -30,6 +30,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "data").mkdir()
     write_csv(tmp_path / "data" / "训练.csv", CHINESE, chinese_sentences(40))
     (tmp_path / "notes").mkdir()
+    (tmp_path / "runs" / "support").mkdir(parents=True)
+    (tmp_path / "runs" / "客服").mkdir()
     (tmp_path / "notes" / "笔记.txt").write_text("记", encoding="utf-8")
     return tmp_path
 
@@ -65,6 +67,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("predict", "no value for `run`", "tunewright predict --help"),
         ("predict 不存在 好看", "cannot be the id", "tunewright runs list"),
         ("evaluate nothing", "no such run", "tunewright runs list"),
+        ("serve runs/suport", "no run in this folder", "did you mean runs/support?"),
+        ("serve runs/客户", "no run in this folder", "did you mean runs/客服?"),
+        ("predict runs/suport x", "no run in this folder", "did you mean runs/support?"),
+        ("export runs/suport -o x", "no run in this folder", "did you mean runs/support?"),
+        ("registry add a runs/suport", "no run in this folder", "did you mean runs/support?"),
+        ("run en.csv model=runs/suport", "no run in this folder", "did you mean runs/support?"),
         ("runs compare", "no run is named", "tunewright runs list"),
         ("runs remove", "no run is named", "tunewright runs list"),
         ("assets fetch", "nothing to fetch", "tunewright assets list"),
