@@ -58,6 +58,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("run en.csv train.lr", "neither the recipe nor an option", "tunewright run --help"),
         ("run en.csv =3", "sets one option", "train.lr=VALUE"),
         ("run en.csv lr=3", "there is no option", "train.lr"),
+        ("run en.csv epochs=2", "there is no option `epochs`", "did you mean train.epochs?"),
+        ("run 评价.csv --epochs 2", "there is no option `epochs`", "did you mean train.epochs?"),
         ("run en.csv train.lr=fast", "wrong kind", "train.lr=5e-05"),
         ("run 评价.csv data.columns.text=评轮", "no column of this name", "评论"),
         ("run none.yaml", "no such recipe", "tunewright init"),
