@@ -10,6 +10,8 @@ import pytest
 from pages import run_words
 from small_reviews import chinese_sentences, sentences, write_csv
 
+from tunewright.store.run import RunFolder
+
 ENGLISH, CHINESE = ("text", "label"), ("评论", "标签")
 
 
@@ -91,6 +93,18 @@ def test_a_mistake_is_answered_in_four_parts(words: str, problem: str, hint: str
     assert said["allowed"]
     assert said["given"] is not None
     assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("words", ["registry add a RUN", "export RUN -o x", "report RUN", "evaluate RUN", "replay RUN"])
+def test_a_run_that_is_not_judged_yet_says_so_everywhere(words: str, folder: Path) -> None:
+    run = RunFolder.open(
+        folder / "runs" / "评价", create=True, identity="a", command=["tunewright", "train", "评价.csv", "--out", "x y"]
+    )
+    run.commit_stage("model", "a", lambda draft: draft.write_bytes("model.safetensors", b"weights"))
+    done = run_words([str(run.folder) if word == "RUN" else word for word in words.split(" ")] + ["--json"])
+    said = json.loads(done.out)
+    assert (done.code, said["problem"]) == (2, "this run is tuned, but not judged yet")
+    assert said["hint"] == "finish it: tunewright run '评价.csv' --out 'x y'"
 
 
 def test_a_file_without_permission_says_what_to_type(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from tunewright import extensions
 from tunewright.config.base import ComponentConfig, config_of, family_of, section_of
 from tunewright.config.layers import Layers
 from tunewright.config.read import Key, in_flow
+from tunewright.config.reference import options
 from tunewright.config.schema import example, in_words, option_schema
 from tunewright.errors import InputError, Problem, nearest
 
@@ -81,7 +81,7 @@ def _problem(root: type[ComponentConfig], place: _Place, details: list[ErrorDeta
     given = _shown(detail["input"])
     if kind == "extra_forbidden":
         ends: dict[str, str] = {}
-        for known in (*(dotted((*place.key[:-1], name)) for name in place.names), *_typed_paths(root)):
+        for known in (*(dotted((*place.key[:-1], name)) for name in place.names), *options(root, named=False)):
             ends.setdefault(known.rpartition(".")[2], known)
         near = nearest(str(place.key[-1]), ends)
         hint = f"did you mean {ends[near]}?" if near else "remove it"
@@ -97,16 +97,6 @@ def _problem(root: type[ComponentConfig], place: _Place, details: list[ErrorDeta
         given = None if isinstance(detail["input"], Mapping) else given
         return Problem(path, f"`{path or 'recipe'}`: {context['error']}", given, allowed, _typed(place, rule))
     return Problem(path, f"`{path}` {_verdict(kind, detail['msg'])}", given, allowed, _hint(place, kind, given, rule))
-
-
-def _typed_paths(model: type[ComponentConfig], section: str = "") -> Iterator[str]:
-    """Every option as it is typed: those of an extension stand below the option that names it."""
-    for name, field in model.model_fields.items():
-        yield f"{section}{name}"
-        family, inner = family_of(field), section_of(field)
-        below = [config_of(family, each) for each in extensions.names(family)] if family else [inner] if inner else []
-        for one in below:
-            yield from _typed_paths(one, f"{section}{name}.")
 
 
 def _verdict(kind: str, message: str) -> str:
