@@ -197,12 +197,14 @@ def _usage_error(error: CycloptsError, tokens: Sequence[str]) -> InputError:
     problem = re.sub(
         r"^Command .* parameter (?:--)?(\S+) requires an argument\.$", r"there is no value for `\1`", problem
     )
+    problem, _, guess = problem.partition(" Did you mean ")
+    shown = f"tunewright {command} --help".replace("  ", " ")
     return InputError(
         problem,
         where="tunewright",
         given=shlex.join(["tunewright", *tokens]),
-        allowed=COMMANDS[command][1] if command else f"one of the commands {', '.join(COMMANDS)}",
-        hint=f"tunewright {command} --help".replace("  ", " "),
+        allowed=f"for example: {COMMANDS[command][1]}" if command else f"one of the commands {', '.join(COMMANDS)}",
+        hint=f"did you mean {guess.removesuffix('?')}? {shown}" if guess else shown,
     )
 
 
