@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("run 评价.csv data.columns.text=评轮", "no column of this name", "评论"),
         ("run none.yaml", "no such recipe", "tunewright init"),
         ("run", "no value for `RECIPE`", "tunewright run --help"),
-        ("rnu en.csv", 'Did you mean "run"?', "tunewright --help"),
+        ("rnu en.csv", 'Unknown command "rnu".', 'did you mean "run"? tunewright --help'),
+        ("predict r --outt x", "Unknown option: --outt.", "did you mean --output? tunewright predict --help"),
         ("训练 en.csv", "Unknown command", "tunewright --help"),
         ("predict", "no value for `run`", "tunewright predict --help"),
         ("predict 不存在 好看", "cannot be the id", "tunewright runs list"),
@@ -105,6 +107,35 @@ def test_a_run_that_is_not_judged_yet_says_so_everywhere(words: str, folder: Pat
     said = json.loads(done.out)
     assert (done.code, said["problem"]) == (2, "this run is tuned, but not judged yet")
     assert said["hint"] == "finish it: tunewright run '评价.csv' --out 'x y'"
+
+
+@pytest.mark.parametrize("file", ["header.csv", "表头.csv", "empty.csv", "空.csv"])
+def test_nothing_to_predict_is_a_mistake_too(file: str, folder: Path) -> None:
+    RunFolder.open(folder / "runs" / "done", create=True)
+    done = run_words(["predict", "runs/done", file, "-o", "answers.csv", "--json"])
+    said = json.loads(done.out)
+    assert (done.code, said["problem"], said["where"]) == (2, "there is no row in this file", file)
+    assert not (folder / "answers.csv").exists()
+
+
+def test_a_port_in_use_is_told_before_a_model_is_looked_for() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = run_words(["serve", "no-such-model", "--port", port, "--json"])
+    said = json.loads(done.out)
+    assert (done.code, said["problem"]) == (2, "this address cannot be listened on")
+    assert port in said["given"]
+
+
+def test_a_wrong_option_is_answered_with_the_guess_and_an_example() -> None:
+    said = json.loads(run_words(["serve", "r", "--prt", "3", "--json"]).out)
+    assert (said["problem"], said["hint"]) == ("Unknown option: --prt.", "did you mean --port? tunewright serve --help")
+    assert said["allowed"].startswith("for example: tunewright serve ")
+
+
+def test_the_help_of_predict_names_both_kinds_of_answers() -> None:
+    said = " ".join(run_words(["predict", "--help"]).out.split())
+    assert "with labels, or with text as a chat model does" in said
 
 
 def test_a_file_without_permission_says_what_to_type(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

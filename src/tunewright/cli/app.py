@@ -42,7 +42,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
         "tunewright tune reviews.csv 'tune.space.train.lr={low: 1e-5, high: 1e-3, log: true}'",
     ),
     "predict": (
-        "Classify the rows of a file, or sentences typed on the command line.",
+        "Answer the rows of a file, or sentences typed on the command line: with labels, or with text as a chat model does.",
         'tunewright predict runs/movie-reviews-1a2b3c4d "a gripping film" "a waste of two hours"',
         "tunewright predict runs/movie-reviews-1a2b3c4d new.csv -o answers.csv",
     ),
