@@ -106,7 +106,7 @@ def test_a_run_that_is_not_judged_yet_says_so_everywhere(words: str, folder: Pat
     done = run_words([str(run.folder) if word == "RUN" else word for word in words.split(" ")] + ["--json"])
     said = json.loads(done.out)
     assert (done.code, said["problem"]) == (2, "this run is tuned, but not judged yet")
-    assert said["hint"] == "finish it: tunewright run '评价.csv' --out 'x y'"
+    assert said["hint"] == "tunewright run '评价.csv' --out 'x y'"
 
 
 @pytest.mark.parametrize("file", ["header.csv", "表头.csv", "empty.csv", "空.csv"])

@@ -224,7 +224,7 @@ def unfinished(run: RunFolder) -> InputError:
         where=str(run.folder),
         given="a run that stopped before, or still goes on",
         allowed="a finished run",
-        hint=f"finish it: {to_finish(run.command)}" if run.command else "finish it with the command that began it",
+        hint=to_finish(run.command) or "finish it with the command that began it",
     )
 
 

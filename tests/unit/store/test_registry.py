@@ -143,7 +143,7 @@ def test_an_unfinished_run_is_refused(shelf: Registry, tmp_path: Path, missing: 
     problem = "tuned, but not judged yet" if missing == "result.json" else "no tuned model yet"
     with pytest.raises(InputError, match=problem) as refused:
         shelf.add("reviews", run)
-    assert refused.value.hint == "finish it: tunewright run a.csv"
+    assert refused.value.hint == "tunewright run a.csv"
     assert len(shelf.versions()) == 3
 
 
