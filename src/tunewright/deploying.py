@@ -26,7 +26,7 @@ from tunewright.infer.template import ChatTemplate
 from tunewright.seams import Exporter, Reader
 from tunewright.store.artifact import Artifact, Draft, commit_artifact, open_artifact
 from tunewright.store.digest import digest_code, digest_json, sha256_file
-from tunewright.store.run import RunFolder
+from tunewright.store.run import RunFolder, unfinished
 from tunewright.types import Floats, Tell, tell_nobody
 
 FAMILY = "deploy.exporter"
@@ -116,15 +116,11 @@ class _Source:
 
 def _open(folder: Path, tell: Tell) -> _Source:
     tell("checking the files", 0, None, str(folder))
-    result = RunFolder.open(folder).read_json("result.json")
+    run = RunFolder.open(folder)
+    result = run.read_json("result.json")
     model = open_artifact(folder / "model")
     if result is None or model is None:
-        raise InputError(
-            "only a finished run can be exported",
-            where=str(folder),
-            allowed="a run with a result and a tuned model",
-            hint=f"finish it: tunewright run {folder / 'recipe.yaml'}",
-        )
+        raise unfinished(run)
     return _Source(folder, result, model, require_card(model.folder))
 
 

@@ -36,7 +36,7 @@ from tunewright.report.render import render
 from tunewright.seams import Method
 from tunewright.store.artifact import open_artifact
 from tunewright.store.digest import digest_code, digest_json, sha256_file
-from tunewright.store.run import CHECKPOINTS, RECIPE, RESULT, RunFolder, to_finish
+from tunewright.store.run import CHECKPOINTS, RECIPE, RESULT, RunFolder, to_finish, unfinished
 from tunewright.store.runs import begun
 from tunewright.train import rows as embedding_rows
 from tunewright.train.batches import read_examples
@@ -119,7 +119,7 @@ def judge_again(
     """
     run_folder = RunFolder.open(folder)
     if run_folder.read_json(RESULT) is None:
-        raise _not_trained(run_folder)
+        raise unfinished(run_folder)
     road = Road(read_request(folder / RECIPE, overrides, {}), watcher or Watcher())
     with road.reopen(run_folder, command):
         dataset, encoded, plan, checkpoint = road.trained()
@@ -203,7 +203,7 @@ class Road:
         plan = self.folder.read_json("plan.json")
         data, encoded, model = (stages[name] for name in ("data", "encoded", "model"))
         if data is None or encoded is None or model is None or plan is None:
-            raise _not_trained(self.folder)
+            raise unfinished(self.folder)
         dataset = open_dataset(data.folder)
         self.digest = _content_digest(dataset)
         self.task = self.task.bind(dataset)
@@ -477,16 +477,6 @@ class Road:
         started = time.monotonic()
         yield
         self.timings[stage] = self.timings.get(stage, 0.0) + time.monotonic() - started
-
-
-def _not_trained(folder: RunFolder) -> InputError:
-    return InputError(
-        "this run has no tuned model yet",
-        where=str(folder.folder),
-        given="a run that stopped before",
-        allowed="a run whose training is done",
-        hint=to_finish(folder.command),
-    )
 
 
 def _read_plan(saved: Mapping[str, Any]) -> Plan:

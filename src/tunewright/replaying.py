@@ -10,7 +10,7 @@ from tunewright.answering import locate_run
 from tunewright.errors import InputError
 from tunewright.pipeline import Pinned, Watcher, run
 from tunewright.store.digest import sha256_file
-from tunewright.store.run import RECIPE, RESULT, RunFolder, is_run, to_finish
+from tunewright.store.run import RECIPE, RESULT, RunFolder, is_run, unfinished
 from tunewright.store.runs import clear
 
 TOLERANCE = 2e-2
@@ -88,13 +88,7 @@ def _clear_replay(target: Path) -> None:
 def _result(folder: Path) -> dict[str, Any]:
     path = folder / RESULT
     if not path.is_file() or not (folder / "model" / WEIGHTS).is_file():
-        raise InputError(
-            "only a finished run can be replayed",
-            where=str(folder),
-            given="a run that stopped before",
-            allowed="a run with a result and a tuned model",
-            hint=to_finish(RunFolder.open(folder).command),
-        )
+        raise unfinished(RunFolder.open(folder))
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if content["config"]["values"]["data"]["path"] is None:
         raise InputError(

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from tunewright.errors import InputError
 from tunewright.report.config import Report
 from tunewright.report.render import render
-from tunewright.store.run import RESULT, RunFolder, to_finish
+from tunewright.store.run import RESULT, RunFolder, unfinished
 
 
 def rewrite(folder: Path, rows: Literal["none", "ids", "text"] | None = None) -> dict[str, Any]:
@@ -16,13 +15,7 @@ def rewrite(folder: Path, rows: Literal["none", "ids", "text"] | None = None) ->
     run = RunFolder.open(folder)
     result = run.read_json(RESULT)
     if result is None:
-        raise InputError(
-            "this run has no result yet",
-            where=str(folder),
-            given="a run that stopped before",
-            allowed="a finished run",
-            hint=to_finish(run.command),
-        )
+        raise unfinished(run)
     if rows is not None:
         recorded = Report.recorded(result).config
         result["errors"] = Report(recorded.model_copy(update={"rows": rows})).select_errors(result.get("errors", []))

@@ -30,7 +30,7 @@ from tunewright.report.render import render
 from tunewright.seams import Method
 from tunewright.store.digest import digest_json
 from tunewright.store.run import CHECKPOINTS, RESULT, RunFolder
-from tunewright.store.runs import begun, find_run
+from tunewright.store.runs import begun, locate_run
 from tunewright.tune.bridge import load_optuna
 from tunewright.tune.search import Evaluated, TrialFailed, search
 from tunewright.tune.space import describe_space, read_space
@@ -140,7 +140,7 @@ def _prepare(asked: Asked, road: Road, folder: RunFolder, runs: Path, command: l
     if recipe.task.name == AUTO:
         shared["task.name"] = str(next(choice.value for choice in road.choices if choice.path == "task.name"))
     if recipe.base is not None and not Path(recipe.base.removeprefix("run:")).is_dir():
-        shared["base"] = f"run:{find_run(runs, recipe.base.removeprefix('run:')).absolute()}"
+        shared["base"] = f"run:{locate_run(recipe.base.removeprefix('run:'), runs).absolute()}"
     asked = replace(asked, overrides=asked.having(shared))
     road.request = read_request(asked.what, asked.overrides, asked.options)
     with road.open(folder.folder / TRIALS / PREPARED, runs, command):

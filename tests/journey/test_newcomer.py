@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from pathlib import Path
 
 import pytest
 from pages import run_words
 from small_reviews import chinese_sentences, sentences, write_csv
+
+from tunewright.store.run import RunFolder
 
 ENGLISH, CHINESE = ("text", "label"), ("评论", "标签")
 
@@ -30,6 +33,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "data").mkdir()
     write_csv(tmp_path / "data" / "训练.csv", CHINESE, chinese_sentences(40))
     (tmp_path / "notes").mkdir()
+    (tmp_path / "runs" / "support").mkdir(parents=True)
+    (tmp_path / "runs" / "客服").mkdir()
     (tmp_path / "notes" / "笔记.txt").write_text("记", encoding="utf-8")
     return tmp_path
 
@@ -56,15 +61,24 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("run en.csv train.lr", "neither the recipe nor an option", "tunewright run --help"),
         ("run en.csv =3", "sets one option", "train.lr=VALUE"),
         ("run en.csv lr=3", "there is no option", "train.lr"),
+        ("run en.csv epochs=2", "there is no option `epochs`", "did you mean train.epochs?"),
+        ("run 评价.csv --epochs 2", "there is no option `epochs`", "did you mean train.epochs?"),
         ("run en.csv train.lr=fast", "wrong kind", "train.lr=5e-05"),
         ("run 评价.csv data.columns.text=评轮", "no column of this name", "评论"),
         ("run none.yaml", "no such recipe", "tunewright init"),
         ("run", "no value for `RECIPE`", "tunewright run --help"),
-        ("rnu en.csv", 'Did you mean "run"?', "tunewright --help"),
+        ("rnu en.csv", 'Unknown command "rnu".', 'did you mean "run"? tunewright --help'),
+        ("predict r --outt x", "Unknown option: --outt.", "did you mean --output? tunewright predict --help"),
         ("训练 en.csv", "Unknown command", "tunewright --help"),
         ("predict", "no value for `run`", "tunewright predict --help"),
         ("predict 不存在 好看", "cannot be the id", "tunewright runs list"),
         ("evaluate nothing", "no such run", "tunewright runs list"),
+        ("serve runs/suport", "no run in this folder", "did you mean runs/support?"),
+        ("serve runs/客户", "no run in this folder", "did you mean runs/客服?"),
+        ("predict runs/suport x", "no run in this folder", "did you mean runs/support?"),
+        ("export runs/suport -o x", "no run in this folder", "did you mean runs/support?"),
+        ("registry add a runs/suport", "no run in this folder", "did you mean runs/support?"),
+        ("run en.csv model=runs/suport", "no run in this folder", "did you mean runs/support?"),
         ("runs compare", "no run is named", "tunewright runs list"),
         ("runs remove", "no run is named", "tunewright runs list"),
         ("assets fetch", "nothing to fetch", "tunewright assets list"),
@@ -81,6 +95,47 @@ def test_a_mistake_is_answered_in_four_parts(words: str, problem: str, hint: str
     assert said["allowed"]
     assert said["given"] is not None
     assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("words", ["registry add a RUN", "export RUN -o x", "report RUN", "evaluate RUN", "replay RUN"])
+def test_a_run_that_is_not_judged_yet_says_so_everywhere(words: str, folder: Path) -> None:
+    run = RunFolder.open(
+        folder / "runs" / "评价", create=True, identity="a", command=["tunewright", "train", "评价.csv", "--out", "x y"]
+    )
+    run.commit_stage("model", "a", lambda draft: draft.write_bytes("model.safetensors", b"weights"))
+    done = run_words([str(run.folder) if word == "RUN" else word for word in words.split(" ")] + ["--json"])
+    said = json.loads(done.out)
+    assert (done.code, said["problem"]) == (2, "this run is tuned, but not judged yet")
+    assert said["hint"] == "tunewright run '评价.csv' --out 'x y'"
+
+
+@pytest.mark.parametrize("file", ["header.csv", "表头.csv", "empty.csv", "空.csv"])
+def test_nothing_to_predict_is_a_mistake_too(file: str, folder: Path) -> None:
+    RunFolder.open(folder / "runs" / "done", create=True)
+    done = run_words(["predict", "runs/done", file, "-o", "answers.csv", "--json"])
+    said = json.loads(done.out)
+    assert (done.code, said["problem"], said["where"]) == (2, "there is no row in this file", file)
+    assert not (folder / "answers.csv").exists()
+
+
+def test_a_port_in_use_is_told_before_a_model_is_looked_for() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = run_words(["serve", "no-such-model", "--port", port, "--json"])
+    said = json.loads(done.out)
+    assert (done.code, said["problem"]) == (2, "this address cannot be listened on")
+    assert port in said["given"]
+
+
+def test_a_wrong_option_is_answered_with_the_guess_and_an_example() -> None:
+    said = json.loads(run_words(["serve", "r", "--prt", "3", "--json"]).out)
+    assert (said["problem"], said["hint"]) == ("Unknown option: --prt.", "did you mean --port? tunewright serve --help")
+    assert said["allowed"].startswith("for example: tunewright serve ")
+
+
+def test_the_help_of_predict_names_both_kinds_of_answers() -> None:
+    said = " ".join(run_words(["predict", "--help"]).out.split())
+    assert "with labels, or with text as a chat model does" in said
 
 
 def test_a_file_without_permission_says_what_to_type(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -161,7 +161,13 @@ MISTAKES: dict[str, tuple[str | bytes | None, list[str], int, list[str]]] = {
     "unknown override": (None, ["reviews.csv", "train.lrr=1"], 2, ["train.lrr", "did you mean train.lr?"]),
     "stray word": (None, ["reviews.csv", "fast"], 2, ["fast", "key=value"]),
     "foreign folder": (None, ["reviews.csv", "--out", "."], 2, ["holds other files"]),
-    "few rows": ("text,label\na b,x\nc d,y\n", ["bad.csv"], 3, ["too few rows", "data.min_rows"]),
+    "few rows": ("text,label\na b,x\nc d,y\n", ["bad.csv"], 3, ["too few rows", "data.min_rows=2"]),
+    "one dialogue": (
+        '{"messages": [{"role": "user", "content": "你好"}, {"role": "assistant", "content": "您好！"}]}\n',
+        ["bad.jsonl", "model=smollm2-135m-instruct"],
+        3,
+        ["too few rows", "given:   1 row", "collect more rows\n"],
+    ),
     "many rejected": (
         "text,label\n" + "".join(f"text {n},{n % 2}\n" for n in range(60)) + ",1\n" * 30,
         ["bad.csv"],

@@ -16,28 +16,12 @@ from tunewright.answering.labels import answer
 from tunewright.data.profile import column_value
 from tunewright.data.rows import read_profiled
 from tunewright.errors import InputError
-from tunewright.store.run import is_run
-from tunewright.store.runs import find_run
+from tunewright.store.runs import locate_run
 from tunewright.types import Record, Tell, tell_nobody
 
 __all__ = ["answer", "locate_run", "predict", "predict_file"]
 
 ROWS_AT_ONCE = 1024
-
-
-def locate_run(run: str | Path, runs: str | Path = "runs") -> Path:
-    """The folder of a run, given as its folder or as its id under ``runs``. Raises InputError."""
-    if is_run(Path(run)):
-        return Path(run)
-    if Path(run).name != str(run):
-        raise InputError(
-            "there is no run in this folder",
-            where="run",
-            given=str(run),
-            allowed="the folder of a run, or its id",
-            hint="tunewright runs list",
-        )
-    return find_run(Path(runs), str(run))
 
 
 def predict(

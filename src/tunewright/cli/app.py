@@ -42,7 +42,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
         "tunewright tune reviews.csv 'tune.space.train.lr={low: 1e-5, high: 1e-3, log: true}'",
     ),
     "predict": (
-        "Classify the rows of a file, or sentences typed on the command line.",
+        "Answer the rows of a file, or sentences typed on the command line: with labels, or with text as a chat model does.",
         'tunewright predict runs/movie-reviews-1a2b3c4d "a gripping film" "a waste of two hours"',
         "tunewright predict runs/movie-reviews-1a2b3c4d new.csv -o answers.csv",
     ),
@@ -197,12 +197,14 @@ def _usage_error(error: CycloptsError, tokens: Sequence[str]) -> InputError:
     problem = re.sub(
         r"^Command .* parameter (?:--)?(\S+) requires an argument\.$", r"there is no value for `\1`", problem
     )
+    problem, _, guess = problem.partition(" Did you mean ")
+    shown = f"tunewright {command} --help".replace("  ", " ")
     return InputError(
         problem,
         where="tunewright",
         given=shlex.join(["tunewright", *tokens]),
-        allowed=COMMANDS[command][1] if command else f"one of the commands {', '.join(COMMANDS)}",
-        hint=f"tunewright {command} --help".replace("  ", " "),
+        allowed=f"for example: {COMMANDS[command][1]}" if command else f"one of the commands {', '.join(COMMANDS)}",
+        hint=f"did you mean {guess.removesuffix('?')}? {shown}" if guess else shown,
     )
 
 

@@ -10,8 +10,7 @@ from cyclopts import App, Parameter
 from tunewright.cli.render import print_json, show_table
 from tunewright.cli.run import AsJson
 from tunewright.store.registry import Registry
-from tunewright.store.run import is_run
-from tunewright.store.runs import find_run
+from tunewright.store.runs import locate_run
 from tunewright.store.version import Version
 
 EXAMPLES = """Examples:
@@ -51,7 +50,7 @@ def add(
     json: AsJson = False,
 ) -> None:
     """Put a copy of a run's tuned model on the shelf, under the next number. It is live once it is promoted."""
-    folder = Path(run) if is_run(Path(run)) else find_run(Path("runs"), run)
+    folder = locate_run(run)
     with Registry(registry, create=True) as shelf:
         _show([shelf.add(name, folder, note=note, accept_verdict=accept_verdict)], as_json=json)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import threading
 from collections.abc import Iterator
@@ -33,12 +34,12 @@ def serve(
     json: AsJson = False,
 ) -> None:
     """Serve a model under OpenAI's routes until Ctrl-C."""
-    from tunewright.server.listen import check_address, listening, read_key, require_extra
+    from tunewright.server.listen import check_free, listening, read_key, require_extra
 
     screen = Screen(silent=json)
     key = read_key(key_file)
-    check_address(host, key)
     require_extra()
+    check_free(host, port, key)
     screen.note("loading libraries (about ten seconds) ...")
     from tunewright.server.following import opened
     from tunewright.server.served import Served
@@ -53,22 +54,22 @@ def serve(
         if json:
             print_json({"address": address, "model": model.name, "needs_key": key is not None, "golden": model.checked})
         else:
-            screen.note(
-                f"{model.name} answers at {address} (Ctrl-C ends it). For instance:\n{example(model, address, key)}"
-            )
+            shown = example(model, address, needs_key=key is not None, key_file=key_file)
+            screen.note(f"{model.name} answers at {address} (Ctrl-C ends it). For instance:\n{shown}")
         while not asked.wait(0.5):  # a wait without an end cannot be interrupted everywhere
             pass
     if not json:
         screen.note("The server has ended.")
 
 
-def example(model: Any, address: str, key: str | None) -> str:
+def example(model: Any, address: str, *, needs_key: bool, key_file: Path | None) -> str:
     """A command that asks the model something; the key is read from where the person has it, never shown."""
     if model.tuned is not None:
         route, body = "classify", '{"input": ["a gripping film"]}'
     else:
         route, body = "chat/completions", '{"messages": [{"role": "user", "content": "Hello!"}]}'
-    header = ' -H "Authorization: Bearer $TUNEWRIGHT_SERVER_KEY"' if key is not None else ""
+    held = "$TUNEWRIGHT_SERVER_KEY" if key_file is None else f"$(cat {shlex.quote(str(key_file))})"
+    header = f' -H "Authorization: Bearer {held}"' if needs_key else ""
     return f"  curl {address}/v1/{route} -H 'Content-Type: application/json'{header} -d '{body}'"
 
 

@@ -80,10 +80,11 @@ def _problem(root: type[ComponentConfig], place: _Place, details: list[ErrorDeta
     kind, path, context = detail["type"], dotted(place.key), detail.get("ctx", {})
     given = _shown(detail["input"])
     if kind == "extra_forbidden":
-        near = nearest(str(place.key[-1]), place.names)
-        deeper = next((known for known in options(root) if known.rpartition(".")[2] == place.key[-1]), None)
-        close = dotted((*place.key[:-1], near)) if near else deeper
-        hint = f"did you mean {close}?" if close else "remove it"
+        ends: dict[str, str] = {}
+        for known in (*(dotted((*place.key[:-1], name)) for name in place.names), *options(root, named=False)):
+            ends.setdefault(known.rpartition(".")[2], known)
+        near = nearest(str(place.key[-1]), ends)
+        hint = f"did you mean {ends[near]}?" if near else "remove it"
         return Problem(path, f"there is no option `{path}`", place.key[-1], ", ".join(sorted(place.names)), hint)
     if kind == "explained":
         hint = context["hint"] or f"{path}={context['allowed'].partition(', ')[0]}"

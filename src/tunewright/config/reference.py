@@ -41,17 +41,21 @@ def extension_reference(families: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def options(root: type[ComponentConfig], section: str = "") -> dict[str, FieldInfo]:
-    """Every option by its path, those of extensions with the extension's name in it: ``task.classify.dropout``."""
+def options(root: type[ComponentConfig], section: str = "", *, named: bool = True) -> dict[str, FieldInfo]:
+    """Every option by its path, those of extensions with the extension's name in it: ``task.classify.dropout``.
+
+    Without ``named`` a path is what one types, ``task.dropout``; of extensions that share it, the last one's option is given.
+    """
     found: dict[str, FieldInfo] = {}
     for name, field in root.model_fields.items():
         path = f"{section}{name}"
         found[path] = field
         if below := section_of(field):
-            found |= options(below, f"{path}.")
+            found |= options(below, f"{path}.", named=named)
         if family := family_of(field):
             for extension in extensions.names(family):
-                found |= options(config_of(family, extension), f"{path}.{extension}.")
+                inside = f"{path}.{extension}." if named else f"{path}."
+                found |= options(config_of(family, extension), inside, named=named)
     return found
 
 

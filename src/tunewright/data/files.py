@@ -158,12 +158,12 @@ def recognise_format(path: Path) -> str:
     return max(names, key=lambda name: (sure[name], name))
 
 
-def empty(name: str, given: str) -> InputError:
+def empty(name: str, given: str = "", *, has_header: bool | None = False) -> InputError:
     """The error for a file without a single row."""
     return InputError(
         "there is no row in this file",
         where=name,
-        given=given,
+        given=given or ("a header and no rows" if has_header else "blank lines only"),
         allowed="at least one row of text below the header",
         hint="look at the file, or name another: data.path=FILE",
     )

@@ -38,6 +38,8 @@ from tunewright.words import counted
 
 _TELL_EVERY = 5_000
 _LEAST_ALLOWED = 10
+FEWEST_ROWS = 2
+"""The least that ``data.min_rows`` may be."""
 
 
 class Filling:
@@ -170,12 +172,13 @@ class Filling:
 
     def _refuse_few(self, num_kept: int) -> None:
         if num_kept < self._config.min_rows:
+            goes_on = f", or go on with these: data.min_rows={num_kept}" if num_kept >= FEWEST_ROWS else ""
             raise GateError(
                 "too few rows are left, duplicates apart",
                 where=self._inputs[0].name,
                 given=counted(num_kept, "row"),
                 allowed=f"{self._config.min_rows} rows or more (data.min_rows)",
-                hint=f"collect more rows, or go on with these: data.min_rows={max(2, num_kept)}",
+                hint=f"collect more rows{goes_on}",
             )
 
     # ----------------------------------------------------------------------------------------------------- splitting

@@ -111,7 +111,7 @@ def _survey(inputs: list[Input], tell: Tell) -> tuple[ColumnProfile, ...]:
                 tell("look", done + entry.num_rows, None, entry.name)
         if not entry.num_rows:
             header = isinstance(entry.rows, OpenedFile) and entry.rows.layout.has_header
-            raise empty(entry.name, "a header and no rows" if header else "blank lines only")
+            raise empty(entry.name, has_header=header)
         done += entry.num_rows
         if not fixed:
             entry.columns.update(_nested(sample.first))

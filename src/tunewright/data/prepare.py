@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from tunewright.config.base import ComponentConfig, Option
 from tunewright.data.columns import map_columns
-from tunewright.data.filling import Filling
+from tunewright.data.filling import FEWEST_ROWS, Filling
 from tunewright.data.inputs import Inputs, look
 from tunewright.data.record import FORMAT, from_facts, to_facts
 from tunewright.errors import CorruptError
@@ -64,7 +64,7 @@ class Prepare:
         max_rejected: float = Option(
             0.01, "Largest share of rejected rows; 10 rows are allowed unless it is 0.", ge=0, le=1
         )
-        min_rows: int = Option(10, "Fewest rows, duplicates apart, that are worth going on with.", ge=2)
+        min_rows: int = Option(10, "Fewest rows, duplicates apart, that are worth going on with.", ge=FEWEST_ROWS)
         allow: list[str] = Option(
             [], "Findings that stop the run, by their code, which shall not stop it.", examples=[["label_not_trained"]]
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from tunewright.data.files import find_input, open_input
+from tunewright.data.files import empty, find_input, open_input
 from tunewright.data.profile import Sample
 from tunewright.types import ColumnProfile, Record, SourceFile, Tell, tell_nobody
 
@@ -33,7 +33,10 @@ def read_profiled(
     max_row_bytes: int = MAX_ROW_BYTES,
     tell: Tell = tell_nobody,
 ) -> tuple[tuple[str, ...], tuple[ColumnProfile, ...], Callable[[], Iterator[Record]], SourceFile]:
-    """As ``read_rows``, with the profile of each column and a callable that goes through the rows anew."""
+    """As ``read_rows``, with the profile of each column and a callable that goes through the rows anew.
+
+    Raises InputError for a file without a row, too.
+    """
     opened = open_input(find_input(name, "FILE", tell), format, max_row_bytes)
     sample, seen, num_rows = Sample(), dict.fromkeys(opened.layout.columns), 0
     for record in opened.records():
@@ -44,6 +47,8 @@ def read_profiled(
                 seen.update(dict.fromkeys(record.fields))
         if num_rows % 10_000 == 0:
             tell("read", num_rows, None, "rows")
+    if not num_rows:
+        raise empty(name, has_header=opened.layout.has_header)
     described = opened.describe(num_rows)
     opened.input.verify_unchanged()
 

@@ -67,6 +67,11 @@ def check_address(host: str, key: str | None) -> tuple[str, frozenset[str]]:
     return str(address), frozenset()
 
 
+def check_free(host: str, port: int, key: str | None) -> None:
+    """Raise at once, before a model is loaded, what ``listening`` would raise for this address."""
+    _bound(check_address(host, key)[0], port).close()
+
+
 @contextmanager
 def listening(
     served: Served, limits: Limits.Config, *, host: str = "127.0.0.1", port: int = 0, key: str | None = None

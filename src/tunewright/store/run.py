@@ -37,7 +37,7 @@ from tunewright.store.checkpoints import CheckpointStore
 from tunewright.store.document import parse_object, render_json
 from tunewright.store.events import EventLog, now_utc
 from tunewright.store.lock import locked
-from tunewright.store.manifest import Facts, safe_name
+from tunewright.store.manifest import Facts, is_artifact, safe_name
 
 IDENTITY = "run.json"
 LOCK = ".lock"
@@ -214,6 +214,18 @@ def to_finish(command: Sequence[str]) -> str:
     if words[1:2] in (["prepare"], ["train"]):
         words[1] = "run"
     return shlex.join(words)
+
+
+def unfinished(run: RunFolder) -> InputError:
+    """The error for a run that has not come as far as is needed, with its own command to finish it."""
+    is_tuned = is_artifact(run.folder / "model") and not (run.read_json(RESULT) or {}).get("verdict")
+    return InputError(
+        "this run is tuned, but not judged yet" if is_tuned else "this run has no tuned model yet",
+        where=str(run.folder),
+        given="a run that stopped before, or still goes on",
+        allowed="a finished run",
+        hint=to_finish(run.command) or "finish it with the command that began it",
+    )
 
 
 def sibling_runs(folder: Path) -> list[Path]:

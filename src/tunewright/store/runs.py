@@ -159,6 +159,31 @@ def begun(folder: Path, identity: str, command: Sequence[str], kept: str) -> Ite
         raise
 
 
+def locate_run(run: str | Path, runs: str | Path = "runs") -> Path:
+    """The folder of a run, given as its folder or as its id under ``runs``. Raises InputError."""
+    folder = Path(run).expanduser()
+    if is_run(folder):
+        return folder
+    if folder.name == str(run):
+        return find_run(Path(runs), str(run))
+    close = nearest_folder(folder)
+    raise InputError(
+        "there is no run in this folder",
+        where="run",
+        given=str(run),
+        allowed="the folder of a run, or its id",
+        hint=f"did you mean {close}?" if close else "tunewright runs list",
+    )
+
+
+def nearest_folder(folder: Path) -> Path | None:
+    """The folder beside ``folder`` whose name is most like its own, if one is like it."""
+    parent = folder.parent
+    beside = [path.name for path in sorted(parent.iterdir()) if path.is_dir()] if parent.is_dir() else []
+    close = nearest(folder.name, beside)
+    return parent / close if close and close != folder.name else None
+
+
 def find_run(parent: Path, run_id: str) -> Path:
     """The folder of the run ``id``. Raises InputError for an id with a path in it, or one that is not a run."""
     if not _ID.fullmatch(run_id):

@@ -20,7 +20,7 @@ from tunewright.store import durable
 from tunewright.store.artifact import Artifact, link_artifact, open_artifact
 from tunewright.store.digest import digest_json, sha256_file
 from tunewright.store.disk import disk
-from tunewright.store.run import IDENTITY, RESULT, RunFolder
+from tunewright.store.run import IDENTITY, RESULT, RunFolder, unfinished
 
 STAGES = ("model", "data")
 DOCUMENTS = (IDENTITY, RESULT, "recipe.yaml")
@@ -77,12 +77,7 @@ def read_candidate(folder: Path) -> Candidate:
     artifacts = {name: artifact for name, artifact in found.items() if artifact is not None}
     result = run.read_json(RESULT)
     if len(artifacts) < len(STAGES) or result is None or "hashes" not in result:
-        raise InputError(
-            "this run has no tuned model yet",
-            where=str(folder),
-            allowed="a finished run",
-            hint=" ".join(run.command) or f"tunewright run {folder / 'recipe.yaml'}",
-        )
+        raise unfinished(run)
     weights, expected = artifacts["model"].folder / WEIGHTS, result["hashes"].get("weights")
     if expected is not None and weights.is_file() and sha256_file(weights) != expected:
         raise CorruptError(

@@ -222,6 +222,10 @@ def problems_of_any(root: Any, path: Path) -> tuple[Problem, ...]:
             "there is no option `method.head.dropuot`",
             "did you mean method.head.dropout?",
         ),
+        ("epochs=2", "epochs", "there is no option `epochs`", "did you mean train.epochs?"),
+        ("epoch=2", "epoch", "there is no option `epoch`", "did you mean train.epochs?"),
+        ("max_lenght=9", "max_lenght", "there is no option `max_lenght`", "did you mean task.max_length?"),
+        ("zzzz=9", "zzzz", "there is no option `zzzz`", "remove it"),
         ("extra.epochs=x", "x", "`extra.epochs` is of the wrong kind", "extra.epochs=3 (the default)"),
         ("method=rank", None, "`method.depth` is required", "add method.depth: How many are put in order."),
         (

@@ -57,7 +57,36 @@ def test_a_folder_that_exists_goes_before_a_hub(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "org" / "name").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     assert type(find_source("org/name")).__name__ == "Folder"
-    assert type(find_source("org/other")).__name__ == "Hub"
+    for name in ("other/name", "org/other@main", "modelscope:org/other"):
+        assert type(find_source(name)).__name__ == "Hub"
+
+
+@pytest.mark.parametrize(
+    ("name", "close"),
+    [
+        ("runs/suport", "runs/support"),
+        ("./runs/suport", "runs/support"),
+        ("runs/客户", "runs/客服"),
+        ("runs/deep/er", ""),
+        ("somewhere/deep/er", ""),
+    ],
+)
+def test_a_slip_in_a_path_asks_no_hub(name: str, close: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "runs" / "support").mkdir(parents=True)
+    (tmp_path / "runs" / "客服").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="there is no run in this folder") as caught:
+        select(Select.Config(name=name), None)
+    assert caught.value.hint == (
+        f"did you mean {close}?" if close else "tunewright runs list, or tunewright assets list"
+    )
+
+
+def test_what_begins_with_runs_is_a_path_where_there_are_no_runs_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert type(find_source("runs/suport")).__name__ == "Folder"
 
 
 def test_a_name_that_is_none_gets_the_nearest() -> None:
@@ -86,6 +115,10 @@ def test_an_earlier_run_takes_the_place_of_the_name(form: str, tiny_bert_folder:
     if form == "id":
         with pytest.raises(InputError, match="no such run"):
             select(Select.Config(), None, base_run="run:second-run", runs=tmp_path / "runs")
+    else:
+        with pytest.raises(InputError, match="no run in this folder") as caught:
+            select(Select.Config(), None, base_run=f"run:{run.with_name('frist-run')}")
+        assert caught.value.hint == f"did you mean {run}?"
 
 
 def test_a_run_that_was_not_finished_has_no_model(tmp_path: Path) -> None:
@@ -99,9 +132,11 @@ def test_terms_stop_a_model_until_they_are_accepted() -> None:
         select(Select.Config(name="gemma-3-270m"), None)
 
 
-@pytest.mark.parametrize("name", ["./none", "./none.gguf"])
-def test_a_path_that_is_not_there(name: str) -> None:
-    with pytest.raises(InputError, match="there is no such"):
+@pytest.mark.parametrize(
+    ("name", "problem"), [("./none", "no run in this folder"), ("./none.gguf", "there is no such")]
+)
+def test_a_path_that_is_not_there(name: str, problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
         select(Select.Config(name=name), None)
 
 

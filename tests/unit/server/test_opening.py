@@ -12,6 +12,7 @@ import httpx2
 import pytest
 from parrot import Serve
 
+from tunewright.cli.serve import example
 from tunewright.errors import CorruptError, InputError
 from tunewright.server.opening import open_folder, open_model
 
@@ -53,6 +54,20 @@ def test_a_damaged_model_is_not_served(classifier_folder: Path, tmp_path: Path) 
     (folder / "model.safetensors").write_bytes(content)
     with pytest.raises(CorruptError, match="damaged"):
         open_folder(folder, "x")
+
+
+@pytest.mark.parametrize(
+    ("key_file", "shown"),
+    [
+        (None, "Bearer $TUNEWRIGHT_SERVER_KEY"),
+        (Path("server.key"), "Bearer $(cat server.key)"),
+        (Path("my 密钥"), "Bearer $(cat 'my 密钥')"),
+    ],
+)
+def test_the_example_takes_the_key_from_where_it_is(key_file: Path | None, shown: str, classifier_folder: Path) -> None:
+    model = open_folder(classifier_folder, "x")
+    assert f'-H "Authorization: {shown}"' in example(model, "http://x", needs_key=True, key_file=key_file)
+    assert "Bearer" not in example(model, "http://x", needs_key=False, key_file=None)
 
 
 def test_the_command_serves_until_it_is_interrupted(classifier_folder: Path, start_process: StartProcess) -> None:

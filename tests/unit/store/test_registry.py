@@ -140,8 +140,10 @@ def test_an_unfinished_run_is_refused(shelf: Registry, tmp_path: Path, missing: 
     run = made(tmp_path / "run", "new")
     path = run / missing
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    with pytest.raises(InputError, match="no tuned model"):
+    problem = "tuned, but not judged yet" if missing == "result.json" else "no tuned model yet"
+    with pytest.raises(InputError, match=problem) as refused:
         shelf.add("reviews", run)
+    assert refused.value.hint == "tunewright run a.csv"
     assert len(shelf.versions()) == 3
 
 

@@ -9,7 +9,7 @@ from tunewright.errors import InputError
 from tunewright.infer.card import CARD
 from tunewright.model.source.base import Description, Fetched, Order
 from tunewright.store.document import parse_object
-from tunewright.store.runs import find_run
+from tunewright.store.runs import locate_run
 
 _PREFIX = "run:"
 
@@ -50,7 +50,7 @@ def _folder(order: Order) -> Path:
     path = Path(rest).expanduser()
     if rest and path.is_dir():
         return path.absolute()
-    return find_run(order.runs or Path("runs"), rest)
+    return locate_run(rest, order.runs or Path("runs"))
 
 
 def _licence(model: Path) -> str:
