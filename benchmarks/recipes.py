@@ -2,8 +2,10 @@
 
     python benchmarks/recipes.py [NAME ...]
     python benchmarks/recipes.py customer-service=data_small.json       the file is not shipped: see the recipe
+    python benchmarks/recipes.py none                                   write what is finished
 
-A run that is finished already is not repeated; its recorded time is shown. The tables hold whatever is finished.
+A run that is finished already is not repeated; its recorded time is shown. A row stays as it is until its recipe is measured
+again.
 """
 
 from __future__ import annotations
@@ -97,10 +99,37 @@ def figures_of_dialogues(result: dict[str, Any]) -> tuple[str, ...]:
 def write_readme(file: str, results: dict[str, dict[str, Any]]) -> None:
     """Replace the results of one README."""
     titles = TITLES[file]
-    rows = [f"| {titles[name]} | {' | '.join(figures(results[name]))} |" for name in NAMES]
-    write_section(file, "results", [titles["columns"], "|---|---|---|---|---|---|", *rows])
-    rows = [f"| {titles[name]} | {' | '.join(figures_of_dialogues(results[name]))} |" for name in DIALOGUES]
-    write_section(file, "dialogues", [titles["of dialogues"], "|---|---|---|---|---|---|---|---|", *rows])
+    text = (ROOT / file).read_text(encoding="utf-8")
+    for section, names, shown, columns in (
+        ("results", NAMES, figures, "columns"),
+        ("dialogues", DIALOGUES, figures_of_dialogues, "of dialogues"),
+    ):
+        known = rows_of(text, section)
+        for name in names:
+            if name in results:
+                known[titles[name]] = f"| {titles[name]} | {' | '.join(shown(results[name]))} |"
+        head = [titles[columns], "|---" * (titles[columns].count("|") - 1) + "|"]
+        write_section(file, section, [*head, *(known[titles[name]] for name in names if titles[name] in known)])
+
+
+def rows_of(text: str, section: str) -> dict[str, str]:
+    """The rows of a section's table, each by its first cell."""
+    found = re.search(rf"<!-- {section} -->(.*?)<!-- /{section} -->", text, flags=re.DOTALL)
+    lines = [line for line in (found[1] if found else "").splitlines() if line.startswith("| ")]
+    return {line.split("|")[1].strip(): line for line in lines[1:] if not line.startswith("| ---")}
+
+
+def write_page(section: str, names: tuple[str, ...], columns: tuple[str, ...], measured: dict[str, Any]) -> None:
+    """Replace the rows of docs/benchmarks.md that were measured; the others stay."""
+    known = rows_of(_page.PAGE.read_text(encoding="utf-8"), section)
+    kept = {
+        name: [cell.strip() for cell in known[f"`{name}`"].strip("|").split("|")]
+        for name in names
+        if f"`{name}`" in known
+    }
+    rows = [measured.get(name) or kept[name] for name in names if name in measured or name in kept]
+    if rows:
+        _page.write(section, ("recipe", *columns, "time after start", "peak memory"), rows)
 
 
 def write_section(file: str, name: str, lines: list[str]) -> None:
@@ -128,23 +157,24 @@ def finished(name: str) -> dict[str, Any] | None:
 
 def main() -> None:
     """Run, and write the tables of this page and of both READMEs."""
-    asked = dict(name.partition("=")[::2] for name in sys.argv[1:] or [*NAMES[:2], *DIALOGUES])
+    names = sys.argv[1:] or [*NAMES[:2], *DIALOGUES]
+    asked = dict(name.partition("=")[::2] for name in names if name != "none")
     results = {name: measure(name, path) for name, path in asked.items()}
     for name in (*NAMES, *DIALOGUES):
         if name not in results and (found := finished(name)):
             results[name] = found
-    rows = [(f"`{name}`", *figures(results[name]), *cost(results[name])) for name in NAMES if name in results]
+    labels = {name: (f"`{name}`", *figures(results[name]), *cost(results[name])) for name in NAMES if name in results}
     judged = ("held-out rows", "tuned", "untouched base", "strongest baseline", "verdict")
-    if rows:
-        _page.write("recipes", ("recipe", *judged, "time after start", "peak memory"), rows)
-    names = [name for name in DIALOGUES if name in results]
-    rows = [(f"`{name}`", *figures_of_dialogues(results[name]), *cost(results[name])) for name in names]
+    write_page("recipes", NAMES, judged, labels)
+    texts = {
+        name: (f"`{name}`", *figures_of_dialogues(results[name]), *cost(results[name]))
+        for name in DIALOGUES
+        if name in results
+    }
     judged = ("held-out dialogues", "tuned", "untouched base", "prompted base", "n-gram", "ends by itself", "verdict")
-    if rows:
-        _page.write("dialogues", ("recipe", *judged, "time after start", "peak memory"), rows)
-    if {*NAMES, *DIALOGUES} <= set(results):
-        for file in TITLES:
-            write_readme(file, results)
+    write_page("dialogues", DIALOGUES, judged, texts)
+    for file in TITLES:
+        write_readme(file, results)
 
 
 if __name__ == "__main__":
