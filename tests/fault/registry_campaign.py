@@ -47,6 +47,12 @@ def made(folder: Path, content: str) -> Path:
     return folder
 
 
+def say(*words: object) -> None:
+    """One line in one write: print makes several where output is unbuffered, and a kill could fall between them."""
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+    sys.stdout.flush()
+
+
 def act(shelf: Registry, draw: random.Random, runs: Path) -> None:
     """One thing, drawn by chance; what the shelf refuses is no act."""
     versions = shelf.versions("reviews") if shelf.versions() else ()
@@ -55,7 +61,7 @@ def act(shelf: Registry, draw: random.Random, runs: Path) -> None:
     run = runs / f"{draw.getrandbits(64):x}"
     if kind == "add":
         made(run, run.name)
-    print("begin", kind, flush=True)
+    say("begin", kind)
     try:
         if kind == "add":
             done = shelf.add("reviews", run)
@@ -63,15 +69,15 @@ def act(shelf: Registry, draw: random.Random, runs: Path) -> None:
             done = shelf.promote("reviews", number)
         else:
             done = shelf.rollback("reviews") if kind == "rollback" else shelf.remove("reviews", number)
-        print("done", kind, done.number, flush=True)
+        say("done", kind, done.number)
     except InputError:
-        print("refused", kind, flush=True)
+        say("refused", kind)
 
 
 def main(folder: Path, seed: int, steps: int) -> None:
     """Act until killed."""
     draw, disk = random.Random(seed), Countdown(steps)
-    print("ready", flush=True)
+    say("ready")
     with using(disk), Registry(folder / "registry", create=True) as shelf:
         shelf._database._connection.set_trace_callback(disk.step)
         while True:
