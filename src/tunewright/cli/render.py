@@ -26,8 +26,16 @@ REFRESH_SECONDS = 0.1
 
 PIPED_SECONDS = 30.0
 """Between two lines of progress where nobody can see a bar move."""
+TAKEN = 34
+"""Columns of the terminal that spinner, bar, share, both times and the gaps take; name and note get the rest."""
+
 COMMITTING = "training"
 """While this label runs, Ctrl-C waits for a commit; everywhere else nothing is lost by stopping at once."""
+
+
+def _fixed(width: int) -> Column:
+    """A column of this width: times and shares are never cut, names and notes at their end."""
+    return Column(width=width, no_wrap=True, overflow="ellipsis")
 
 
 def show_error(error: TunewrightError) -> None:
@@ -50,14 +58,16 @@ class Screen:
         """Standard error carries progress, so that standard output can be piped."""
         self.silent = silent
         self.console = Console(stderr=True, highlight=False)
+        room = max(24, self.console.width - TAKEN)
+        name = min(42, room // 2)
         self.progress = Progress(
             SpinnerColumn(finished_text="✓"),
-            TextColumn("{task.description}", table_column=Column(width=42, no_wrap=True)),
-            BarColumn(bar_width=12, table_column=Column(width=12, no_wrap=True)),
-            TextColumn("{task.percentage:>3.0f}%", table_column=Column(width=4, no_wrap=True)),
-            TimeElapsedColumn(table_column=Column(width=7, no_wrap=True)),
-            TimeRemainingColumn(table_column=Column(width=7, no_wrap=True)),
-            TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True)),
+            TextColumn("{task.description}", table_column=_fixed(name)),
+            BarColumn(bar_width=8, table_column=_fixed(8)),
+            TextColumn("{task.percentage:>3.0f}%", table_column=_fixed(4)),
+            TimeElapsedColumn(table_column=_fixed(7)),
+            TimeRemainingColumn(table_column=_fixed(7)),
+            TextColumn("{task.fields[note]}", table_column=_fixed(room - name)),
             console=self.console,
             disable=silent or not self.console.is_terminal,
             refresh_per_second=1 / REFRESH_SECONDS,
