@@ -22,7 +22,7 @@ ROOT = _page.PAGE.parent.parent
 RUNS = ROOT / "runs" / "benchmarks"
 NAMES = ("movie-reviews", "chinese-reviews", "customer-service")
 DIALOGUES = ("dialogues", "dialogues-full", "chinese-dialogues")
-VARIANTS = {"dialogues-full": ("dialogues", "method=full")}
+VARIANTS = {"dialogues-full": ("dialogues", "method=full", "train.epochs=2")}
 BASELINES = {"nb_svm": "NB-SVM", "tfidf_lr": "TF-IDF + LR", "majority": "majority"}
 TITLES = {
     "README.md": {
