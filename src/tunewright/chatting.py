@@ -23,14 +23,12 @@ class Talk:
     """One dialogue with one or two models; each keeps its own answers in its memory.
 
     An answer is cut where question and answer would be longer than ``context_tokens``, all that the models can read.
-    ``judged_temperature`` is that of the run's own evaluation.
     """
 
     speakers: dict[str, Conversation]
     sampling: Sampling
     context_tokens: int
     system: str = ""
-    judged_temperature: float = 0.0
     _messages: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def say(self, speaker: str, text: str) -> Iterator[str]:
@@ -46,10 +44,6 @@ class Talk:
             pieces.append(piece)
             yield piece
         history[:] = [*messages, {"role": "assistant", "content": "".join(pieces)}]
-
-    def draw_as_judged(self) -> None:
-        """Draw answers at the temperature at which the run's own were judged."""
-        self.sampling = replace(self.sampling, temperature=self.judged_temperature)
 
     def forget(self) -> None:
         """Begin anew."""
@@ -86,8 +80,12 @@ def open_talk(
     tell("loading the model", 0, None, str(run))
     speakers["tuned"] = open_conversation(folder)
     context = read_folder(folder, tell=tell).max_positions
-    judged = judged_sampling(read_document(folder.parent / RESULT) or {})
-    return Talk(speakers, sampling, context, system or str(card["options"].get("system", "")), judged.temperature)
+    return Talk(speakers, sampling, context, system or str(card["options"].get("system", "")))
+
+
+def judged_temperature(run: str | Path, *, runs: str | Path = "runs") -> float:
+    """The temperature at which the answers of ``run`` were judged. Raises InputError where there is no such run."""
+    return judged_sampling(read_document(locate_run(run, runs) / RESULT) or {}).temperature
 
 
 def _card_of_writer(folder: Path) -> dict[str, Any]:

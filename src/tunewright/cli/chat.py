@@ -34,14 +34,14 @@ def chat(
     """Talk with a tuned model; answers come as they are written."""
     screen = Screen(silent=json)
     screen.note("loading libraries (about ten seconds) ...")
-    from tunewright.chatting import open_talk, reply
+    from tunewright.chatting import judged_temperature, open_talk, reply
     from tunewright.types import Sampling
 
-    sampling = Sampling(max_tokens=max_tokens, temperature=temperature or 0.0, top_p=top_p, seed=seed)
+    if temperature is None:
+        temperature = judged_temperature(run)
+    sampling = Sampling(max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed)
     with screen.running() as watcher:
         talk = open_talk(run, sampling=sampling, system=system, with_base=base, tell=watcher.tell)
-    if temperature is None:
-        talk.draw_as_judged()
     try:
         if json:
             print_json({"answers": reply(talk, message)})

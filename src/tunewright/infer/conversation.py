@@ -36,7 +36,9 @@ class Conversation:
 
         Raises InputError where a dialogue does not fit the template or the model's length.
         """
-        prompts = [self.template.prompt(messages) for messages in dialogues]
+        return self._written([self.template.prompt(messages) for messages in dialogues], sampling, tell, label)
+
+    def _written(self, prompts: Sequence[Sequence[int]], sampling: Sampling, tell: Tell, label: str) -> Text:
         answers = self.engine.generate(prompts, sampling, tell, label)
         return Text(
             tuple(self._decode(answer.ids) for answer in answers),
@@ -57,18 +59,20 @@ class Conversation:
         A dialogue cannot be answered where it fills ``context_tokens``, all that the model can read, or where the template
         refuses it. Each answer has what room its own dialogue leaves: it is what it would be alone.
         """
-        rooms: dict[int, list[int]] = defaultdict(list)
+        rooms: dict[int, dict[int, list[int]]] = defaultdict(dict)
         for number, messages in enumerate(dialogues):
             try:
-                room = min(sampling.max_tokens, context_tokens - len(self.template.prompt(messages)))
+                prompt = self.template.prompt(messages)
             except InputError:
                 continue
+            room = min(sampling.max_tokens, context_tokens - len(prompt))
             if room > 0:
-                rooms[room].append(number)
-        numbers = [number for room in sorted(rooms, reverse=True) for number in rooms[room]]
+                rooms[room][number] = prompt
+        ordered = sorted(rooms.items(), reverse=True)
+        numbers = [number for _, prompts in ordered for number in prompts]
         parts = [
-            self.answer([dialogues[number] for number in rooms[room]], replace(sampling, max_tokens=room), tell, label)
-            for room in sorted(rooms, reverse=True)
+            self._written(list(prompts.values()), replace(sampling, max_tokens=room), tell, label)
+            for room, prompts in ordered
         ]
         return numbers, Text(
             tuple(text for part in parts for text in part.texts),

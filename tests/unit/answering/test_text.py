@@ -92,6 +92,34 @@ def test_each_answer_is_what_it_would_be_alone_and_none_is_lost(opened: Open) ->
     assert {each["finish"] for each in together} <= {"stop", "length", None}
 
 
+def test_answers_are_drawn_as_the_run_was_judged(opened: Open) -> None:
+    answerer: Any = opened(most=12)
+    request = [answerer.request("你好")]
+    likeliest = answerer.answer(request, tell_nobody)
+    evaluate = answerer._result["config"]["values"]["evaluate"]
+    evaluate |= {"temperature": 1.5, "seed": 3}
+    drawn = answerer.answer(request, tell_nobody)
+    assert drawn != likeliest
+    assert drawn == answerer.answer(request, tell_nobody), "the same seed draws the same"
+    evaluate["temperature"] = 0.0
+    assert answerer.answer(request, tell_nobody) == likeliest
+
+
+def test_a_prompt_is_made_once(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    answerer: Any = opened(most=3)
+    template = answerer._conversation.template
+    prompt, made = template.prompt, []
+
+    def counted(messages: Any, tools: Any = None) -> list[int]:
+        made.append(messages)
+        ids: list[int] = prompt(messages, tools)
+        return ids
+
+    monkeypatch.setattr(template, "prompt", counted)
+    answerer.answer([answerer.request(text) for text in ("yes", "好")], tell_nobody)
+    assert len(made) == 2
+
+
 def test_a_dialogue_that_the_template_refuses_is_not_answered(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     answerer: Any = opened()
     template = answerer._conversation.template
