@@ -70,6 +70,9 @@ ALLOWED = (
         "pip's settings are asked of pip, which alone knows where they stand",
         _command("-m", "pip", "config", "list"),
     ),
+    Allowance(
+        _PROCESS, "tunewright.infer.native.build", "the C compiler makes the kernels once, on the machine that they run on"
+    ),
     Allowance(frozenset({"os.fork"}), "kill_campaign", "forks the runs that it kills", is_direct=True),
     Allowance(_PROCESS, "audit_hook", "a process that a test starts through the fixture, watched like the test"),
 )

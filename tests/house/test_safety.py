@@ -13,7 +13,10 @@ from sources import PACKAGE, calls, dotted, imported, parse, python_files
 ALLOWED: dict[str, str] = {}
 """Exceptions to the gate by file. It stays empty."""
 
-PROCESSES = {"assets/settings.py": "asks `pip config list`: pip alone knows where its settings stand"}
+PROCESSES = {
+    "assets/settings.py": "asks `pip config list`: pip alone knows where its settings stand",
+    "infer/native/build.py": "asks the C compiler to make the package's own kernels, once on each machine",
+}
 NETWORK = {
     "assets/index.py": "looks for the pinned file on the package index that pip is set to",
     "assets/transfer.py": "takes the pinned file from there",

@@ -8,11 +8,13 @@ Shape letters: P supervised tokens, V vocabulary, H hidden width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+
+from tunewright.infer.native.kernels import Kernels, kernels
 
 CHUNK_CELLS = 1 << 26
 """Logits in memory at once: 256 MB in fp32."""
@@ -66,6 +68,12 @@ class _WeightedLoss(torch.autograd.Function):
         grad_head = torch.zeros_like(head, dtype=torch.float32) if wants_head else None
         grad_bias = torch.zeros_like(bias) if wants_bias and bias is not None else None
         total = torch.zeros((), dtype=torch.float32, device=states.device)
+        native = _native(given)
+        if native is not None:
+            total, *found = _in_place(native, given, ctx.needs_input_grad)
+            ctx.save_for_backward(*(each for each in found if each is not None))
+            ctx.present = (found[0] is not None, found[1] is not None, False)
+            return total
         for piece, rows, matrix, logits, slope in _chunks(given):
             ids, weights = given.ids[piece], given.weights[piece]
             total += (_losses(logits, ids) * weights).sum()
@@ -91,6 +99,37 @@ class _WeightedLoss(torch.autograd.Function):
         (grad,) = grads
         made = iter(ctx.saved_tensors)
         return (*(next(made) * grad if present else None for present in ctx.present), None)
+
+
+def _native(given: Predictions) -> Kernels | None:
+    """The kernels, where they know how: bf16 on the CPU, plain logits."""
+    is_plain = given.bias is None and not given.cap and given.scale == 1.0
+    fits = is_plain and given.states.device.type == "cpu" and given.head.dtype == given.states.dtype == torch.bfloat16
+    return kernels() if fits else None
+
+
+def _in_place(
+    native: Kernels, given: Predictions, wants: Sequence[bool]
+) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+    """The loss and the gradients of states and head; each chunk's logits are turned into what flows back, where they lie."""
+    states, head = given.states.detach().contiguous(), given.head.detach()
+    size = max(16, 2 * CHUNK_CELLS // len(head))
+    total = torch.zeros((), dtype=torch.float32)
+    grad_states, grad_head = torch.empty_like(states) if wants[0] else None, None
+    for start in range(0, len(states), size):
+        piece = slice(start, start + size)
+        logits, weights = states[piece] @ head.T, given.weights[piece].float().contiguous()
+        losses = native.cross_entropy_(logits, given.ids[piece].contiguous(), weights, wants[0] or wants[1])
+        total += (losses * weights).sum()
+        if grad_states is not None:
+            torch.mm(logits, head, out=grad_states[piece])
+        if wants[1]:
+            found = logits.T @ states[piece]
+            if grad_head is None:
+                grad_head = found if len(states) <= size else found.float()
+            else:
+                grad_head += found
+    return total, grad_states, grad_head
 
 
 def _chunks(
