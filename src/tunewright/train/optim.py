@@ -17,7 +17,7 @@ from tunewright.train.optimizer.base import Group, Kind, Optimizer
 
 FAMILY = "train.optimizer"
 _LAYER = re.compile(r"(?:^|\.)(\d+)\.")
-_ADAPTER = re.compile(r"\.lora_(A|B)\.")
+_ADAPTER = re.compile(r"(?:^|\.)lora_[AB]\.")
 
 
 def make_optimizer(

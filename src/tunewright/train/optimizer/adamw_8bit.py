@@ -7,6 +7,10 @@ of the magnitude's share of the largest, evenly spaced, which is fine near zero 
 
     first moment    sign(m) (q / 127)^2 max|m|, q in 0..127
     second moment   (q / 256)^4 max v, q in 1..256: never zero, so that nothing is divided by a moment that was rounded away
+
+An update changes the second moment by a thousandth, less than the codes tell apart, and to the nearest code it would be lost
+each time. So where it is rounded down or up moves evenly with the step and the place in the block: right in the mean, and a
+function of the step alone.
 """
 
 from __future__ import annotations
@@ -78,6 +82,7 @@ class _Coded(torch.optim.Optimizer):
         (beta1, beta2), step = group["betas"], float(state["step"])
         rate = group["lr"] / (1.0 - beta1**step)
         root = (1.0 - beta2**step) ** 0.5
+        dither = rounding(int(step), parameter.device)
         weights, gradients = parameter.view(-1), parameter.grad.reshape(-1)  # type: ignore[union-attr]
         weights.mul_(1.0 - group["lr"] * group["weight_decay"])
         for start in range(0, len(weights), CHUNK):
@@ -90,7 +95,7 @@ class _Coded(torch.optim.Optimizer):
             second.mul_(beta2).addcmul_(gradient, gradient, value=1.0 - beta2)
             weights[some].addcdiv_(first, (second.sqrt() / root).add_(group["eps"]), value=-rate)
             state["first"][some], state["first_scale"][blocks] = encode_first(first)
-            state["second"][some], state["second_scale"][blocks] = encode_second(second)
+            state["second"][some], state["second_scale"][blocks] = encode_second(second, dither)
 
     def _begin(self, parameter: torch.Tensor) -> dict[str, Any]:
         """Moments of zero."""
@@ -119,10 +124,19 @@ def decode_first(codes: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     return _times(share.mul_(share.abs()), scale)
 
 
-def encode_second(moments: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Codes[n] of what is not negative, uint8 (one below q), and the largest of each block."""
+def rounding(step: int, device: torch.device) -> torch.Tensor:
+    """What is added at each place[BLOCK] of a block before it is rounded down, evenly spread over [0, 1) in place and step.
+
+    Multiples of the golden ratio's fraction, and from step to step of its like in two dimensions (1 / 1.3247...).
+    """
+    places = torch.arange(BLOCK, device=device) * 0.6180339887
+    return torch.remainder(places + step * 0.7548776662 % 1.0, 1.0)
+
+
+def encode_second(moments: torch.Tensor, added: torch.Tensor | float = 0.5) -> tuple[torch.Tensor, torch.Tensor]:
+    """Codes[n] of what is not negative, uint8 (one below q), and the largest of each block; to the nearest by itself."""
     blocks, scale = _scaled(moments)
-    codes = blocks.sqrt_().sqrt_().mul_(256.0).round_().clamp_(1.0, 256.0).sub_(1.0)
+    codes = blocks.sqrt_().sqrt_().mul_(256.0).add_(added).floor_().clamp_(1.0, 256.0).sub_(1.0)
     return codes.to(torch.uint8).view(-1)[: len(moments)], scale
 
 
