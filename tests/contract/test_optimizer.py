@@ -58,7 +58,7 @@ TARGET = IDS % 3
 def chosen(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Extension:
     if request.param != "a fake":
         return Extension(FAMILY, request.param, config_of(FAMILY, request.param)())
-    monkeypatch.setattr(optim.extensions, "load", lambda *_: PlainDescent)
+    monkeypatch.setattr(extensions, "load", lambda *_: PlainDescent)
     return Extension(FAMILY, "plain_descent", PlainDescent.Config())
 
 

@@ -161,7 +161,8 @@ def build_loop() -> BuildLoop:
     ) -> Any:
         values = {"device": "cpu", "threads": 1, "dtype": "fp32", "token_budget": 10_000, "epochs": 2, "lr": 1e-2}
         plan = Plan(tuple(Choice(f"train.{name}", value, "test") for name, value in {**values, **decided}.items()))
-        config = Train.Config(batch_size=batch_size, clip_norm=clip_norm, optimizer=dict(optimizer), **options)
+        given = {"batch_size": batch_size, "clip_norm": clip_norm, "optimizer": optimizer, **options}
+        config = Train.Config.model_validate(given)
         trainable = Trainable(module, (Phase(objective),))
         return make_loop(Fit(trainable=trainable, plan=plan, config=config, seed=seed), examples)
 

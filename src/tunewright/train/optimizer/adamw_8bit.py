@@ -16,11 +16,10 @@ function of the step alone.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
 
-from tunewright.train.optimizer.base import AdamConfig, Group, Joined, adamw
+from tunewright.train.optimizer.base import AdamConfig, EachAlone, Group, Joined, adamw
 
 BLOCK = 256
 """Weights that share one scale."""
@@ -66,24 +65,18 @@ def _parted(groups: Sequence[Group], *, large: bool) -> Iterator[Group]:
             yield {**group, "params": params}
 
 
-class _Coded(torch.optim.Optimizer):
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
-        """One update of every parameter that has a gradient."""
-        assert closure is None
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._update(group, parameter)
-
-    def _update(self, group: Group, parameter: torch.Tensor) -> None:
-        state = self.state[parameter] or self._begin(parameter)
+class _Coded(EachAlone):
+    def update(
+        self, group: Group, weights: torch.Tensor, gradients: torch.Tensor, state: dict[str, torch.Tensor]
+    ) -> None:
+        if not state:
+            state.update(_begin(weights))
         state["step"] += 1
         (beta1, beta2), step = group["betas"], float(state["step"])
         rate = group["lr"] / (1.0 - beta1**step)
         root = (1.0 - beta2**step) ** 0.5
-        dither = rounding(int(step), parameter.device)
-        weights, gradients = parameter.view(-1), parameter.grad.reshape(-1)  # type: ignore[union-attr]
+        dither = rounding(int(step), weights.device)
+        weights, gradients = weights.view(-1), gradients.reshape(-1)
         weights.mul_(1.0 - group["lr"] * group["weight_decay"])
         for start in range(0, len(weights), CHUNK):
             some = slice(start, start + CHUNK)
@@ -97,18 +90,18 @@ class _Coded(torch.optim.Optimizer):
             state["first"][some], state["first_scale"][blocks] = encode_first(first)
             state["second"][some], state["second_scale"][blocks] = encode_second(second, dither)
 
-    def _begin(self, parameter: torch.Tensor) -> dict[str, Any]:
-        """Moments of zero."""
-        size, device = parameter.numel(), parameter.device
-        scales = torch.zeros(2, -(-size // BLOCK), device=device)
-        self.state[parameter] = {
-            "step": torch.zeros(()),
-            "first": torch.zeros(size, dtype=torch.int8, device=device),
-            "first_scale": scales[0].clone(),
-            "second": torch.zeros(size, dtype=torch.uint8, device=device),
-            "second_scale": scales[1].clone(),
-        }
-        return self.state[parameter]
+
+def _begin(weights: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Moments of zero, and no step taken."""
+    size, device = weights.numel(), weights.device
+    scales = torch.zeros(2, -(-size // BLOCK), device=device)
+    return {
+        "step": torch.zeros(()),
+        "first": torch.zeros(size, dtype=torch.int8, device=device),
+        "first_scale": scales[0].clone(),
+        "second": torch.zeros(size, dtype=torch.uint8, device=device),
+        "second_scale": scales[1].clone(),
+    }
 
 
 def encode_first(moments: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

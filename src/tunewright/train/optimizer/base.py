@@ -49,6 +49,25 @@ def adamw(config: AdamConfig, groups: Sequence[Group]) -> torch.optim.Optimizer:
     return torch.optim.AdamW([*groups], betas=(config.beta1, config.beta2), eps=config.epsilon, fused=True)
 
 
+class EachAlone(torch.optim.Optimizer):
+    """An optimiser that looks at one parameter at a time."""
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """One update of every parameter that has a gradient."""
+        assert closure is None
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self.update(group, parameter, parameter.grad, self.state[parameter])
+
+    def update(
+        self, group: Group, weights: torch.Tensor, gradients: torch.Tensor, state: dict[str, torch.Tensor]
+    ) -> None:
+        """One update of ``weights`` in place; ``state``, empty at first, is what is remembered of them."""
+        raise NotImplementedError
+
+
 class Joined(torch.optim.Optimizer):
     """Several optimisers over different parameters as one: their groups side by side, and one state."""
 
@@ -59,7 +78,7 @@ class Joined(torch.optim.Optimizer):
         for part in parts:
             part.state = self.state
 
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> Any:
         """One update by each of them."""
         assert closure is None
         for part in self.parts:

@@ -8,12 +8,11 @@ Each weight moves by the rate, whatever its gradient, so the rate is a third to 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
 from tunewright.config.base import Option
-from tunewright.train.optimizer.base import Group, OptimizerConfig
+from tunewright.train.optimizer.base import EachAlone, Group, OptimizerConfig
 
 
 class Lion:
@@ -36,19 +35,13 @@ class Lion:
         return _Lion([*groups], {"betas": (self.config.beta1, self.config.beta2)})
 
 
-class _Lion(torch.optim.Optimizer):
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
-        """One update of every parameter that has a gradient."""
-        assert closure is None
-        for group in self.param_groups:
-            lr, (beta1, beta2) = group["lr"], group["betas"]
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                state = self.state[parameter]
-                if not state:
-                    state["moment"] = torch.zeros_like(parameter)
-                direction = torch.lerp(parameter.grad, state["moment"], beta1).sign_()
-                parameter.mul_(1.0 - lr * group["weight_decay"]).add_(direction, alpha=-lr)
-                state["moment"].lerp_(parameter.grad, 1.0 - beta2)
+class _Lion(EachAlone):
+    def update(
+        self, group: Group, weights: torch.Tensor, gradients: torch.Tensor, state: dict[str, torch.Tensor]
+    ) -> None:
+        lr, (beta1, beta2) = group["lr"], group["betas"]
+        moment = state["moment"] if state else torch.zeros_like(weights)
+        state["moment"] = moment
+        direction = torch.lerp(gradients, moment, beta1).sign_()
+        weights.mul_(1.0 - lr * group["weight_decay"]).add_(direction, alpha=-lr)
+        moment.lerp_(gradients, 1.0 - beta2)

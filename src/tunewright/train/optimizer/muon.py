@@ -42,5 +42,5 @@ class Muon:
                 allowed="method=lora or qlora; or another optimiser, such as adamw",
                 hint="method=lora",
             )
-        muon = torch.optim.Muon(adapters, momentum=self.config.momentum, adjust_lr_fn="match_rms_adamw")  # type: ignore[arg-type]
+        muon = torch.optim.Muon(adapters, momentum=self.config.momentum, adjust_lr_fn="match_rms_adamw")
         return Joined([muon, *([adamw(self.config, others)] if others else [])])
