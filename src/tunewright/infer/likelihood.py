@@ -39,11 +39,14 @@ class Predictions:
     scale: float = 1.0
 
 
-def weighted_loss(predictions: Predictions) -> torch.Tensor:
-    """sum_p w_p (-log p(x_p)), in fp32, with gradients for the states, the head and its bias."""
+def weighted_loss(predictions: Predictions, smoothing: float = 0.0) -> torch.Tensor:
+    """sum_p w_p (-log p(x_p)), in fp32, with gradients for the states, the head and its bias.
+
+    With ``smoothing`` s the token shares its place with all V: -sum_v q_v log p(v), q = (1 - s) onehot + s / V.
+    """
     given = predictions
     loss: torch.Tensor = _WeightedLoss.apply(  # type: ignore[no-untyped-call]
-        given.states, given.head, given.bias, given
+        given.states, given.head, given.bias, given, smoothing
     )
     return loss
 
@@ -60,7 +63,12 @@ def token_losses(predictions: Predictions) -> torch.Tensor:
 class _WeightedLoss(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, states: torch.Tensor, head: torch.Tensor, bias: torch.Tensor | None, given: Predictions
+        ctx: Any,
+        states: torch.Tensor,
+        head: torch.Tensor,
+        bias: torch.Tensor | None,
+        given: Predictions,
+        smoothing: float,
     ) -> torch.Tensor:
         """The loss; the gradients that are wanted are made on the way and only scaled in ``backward``."""
         wants_states, wants_head, wants_bias = ctx.needs_input_grad[:3]
@@ -76,11 +84,13 @@ class _WeightedLoss(torch.autograd.Function):
             return total
         for piece, rows, matrix, logits, slope in _chunks(given):
             ids, weights = given.ids[piece], given.weights[piece]
-            total += (_losses(logits, ids) * weights).sum()
+            total += (_losses(logits, ids, smoothing) * weights).sum()
             if not (wants_states or wants_head or wants_bias):
                 continue
             flow = torch.softmax(logits, dim=1)
-            flow.scatter_add_(1, ids.unsqueeze(1), torch.full_like(flow[:, :1], -1.0))
+            flow.scatter_add_(1, ids.unsqueeze(1), torch.full_like(flow[:, :1], smoothing - 1.0))
+            if smoothing:
+                flow -= smoothing / flow.shape[1]
             flow *= weights.unsqueeze(1) if slope is None else weights.unsqueeze(1) * slope
             if grad_bias is not None:
                 grad_bias += flow.sum(dim=0) * given.scale
@@ -98,7 +108,7 @@ class _WeightedLoss(torch.autograd.Function):
         """The gradients made in ``forward``, times the gradient of the loss."""
         (grad,) = grads
         made = iter(ctx.saved_tensors)
-        return (*(next(made) * grad if present else None for present in ctx.present), None)
+        return (*(next(made) * grad if present else None for present in ctx.present), None, None)
 
 
 def _native(given: Predictions) -> Kernels | None:
@@ -156,5 +166,8 @@ def _chunks(
         yield piece, states, head, logits, slope
 
 
-def _losses(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-    return torch.logsumexp(logits, dim=1) - logits.gather(1, ids.unsqueeze(1)).squeeze(1)
+def _losses(logits: torch.Tensor, ids: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
+    named = logits.gather(1, ids.unsqueeze(1)).squeeze(1)
+    if smoothing:
+        named = (1.0 - smoothing) * named + smoothing * logits.mean(dim=1)
+    return torch.logsumexp(logits, dim=1) - named

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from tunewright.config.base import ComponentConfig, Option
-from tunewright.train.optim import Optimizer
+from tunewright.config.base import ComponentConfig, Extension, ExtensionOption, Option
+from tunewright.train.average import Average
+from tunewright.train.schedule import Schedule
 
 
 class Train:
@@ -24,10 +25,17 @@ class Train:
         batch_size: int = Option(32, "Rows per update.", ge=1, le=65_536)
         lr: float | None = Option(
             None, "Peak learning rate. Empty: 1e-4 for models under 60 million parameters outside the embedding, else 5e-5; "
-            "times 4 for lora and qlora, times 20 for head.",
+            "times 4 for lora and qlora, times 20 for head; times 100 for sgd, a fifth for lion.",
             gt=0.0, le=10.0, examples=[5e-5],
         )  # fmt: skip
-        optimizer: Optimizer.Config = Option(Optimizer.Config(), "Optimiser and schedule.")
+        optimizer: Extension = ExtensionOption("train.optimizer", "adamw", "What makes an update of the gradients.")
+        schedule: Schedule.Config = Option(Schedule.Config(), "How the learning rate moves.")
+        layer_decay: float = Option(
+            1.0, "Each layer learns at this share of the rate of the layer above; 1: all at the same.", gt=0.0, le=1.0
+        )
+        average: Average.Config = Option(
+            Average.Config(), "Whether a mean of the weights is kept in place of the last."
+        )
         clip_norm: float = Option(1.0, "Gradients are scaled down to this norm; 0 leaves them alone.", ge=0.0)
         evaluate_every: int | None = Option(
             None, "Updates between evaluations on the validation rows. Empty: an epoch.", ge=1, examples=[100]

@@ -98,7 +98,7 @@ class Loop:
     def _update(self) -> Step:
         lr = self.rate(self.step)
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group.get("factor", 1.0)
         torch.manual_seed(_seed_of_step(self.settings.seed, self.step))
         loss, row_ids, num_tokens = self._accumulate()
         norm = self._clip()

@@ -121,4 +121,8 @@ def test_the_method_moves_the_usual_rate_and_not_the_one_asked_for(base: Base) -
     choice = next(choice for choice in plan.choices if choice.path == "train.lr")
     assert choice.value == 4e-4
     assert choice.reason.endswith("times 4 for what this method trains")
+    lion = Train.Config.model_validate({"dtype": "fp32", "device": "cpu", "optimizer": "lion"})
+    choice = make_plan(lion, base, 10, lr_factor=4.0).choices[-1]
+    assert (choice.path, choice.value) == ("train.lr", 8e-5)
+    assert choice.reason.endswith("times 4 for what this method trains, times 0.2 for lion")
     assert make_plan(Train.Config(dtype="fp32", device="cpu", lr=0.01), base, 10, lr_factor=4.0)["train.lr"] == 0.01
