@@ -149,25 +149,23 @@ def largest_padded(lengths: Ints, token_budget: int) -> int:
 
 
 def extrapolate(peaks: Sequence[tuple[int, int]], padded: int) -> float:
-    """The peak in bytes at ``padded`` tokens, from (padded tokens, peak) of smaller batches.
+    """The peak in bytes at ``padded`` tokens, on the line through the two largest (padded tokens, peak) of smaller batches.
 
-    The steepest rise between two of them is taken: what a small batch finds in memory that was free hides a rise.
+    What the smallest batches find in memory that was free hides a rise; the largest two show it.
     """
-    known = sorted(peaks)
-    top = max(peak for _, peak in known)
-    return top + steepest(known) * max(0, padded - known[-1][0])
-
-
-def steepest(peaks: Sequence[tuple[int, int]]) -> float:
-    """Bytes to each padded token, the most between two measured batches; 0 where nothing rose."""
-    known = sorted(peaks)
-    rises = [(high - low) / (more - fewer) for (fewer, low), (more, high) in pairwise(known) if more > fewer]
-    return max([0.0, *rises])
+    most, _ = max(peaks)
+    return max(peak for _, peak in peaks) + _slope(peaks) * max(0, padded - most)
 
 
 def fitting_budget(peaks: Sequence[tuple[int, int]], limit: float) -> int:
     """The largest power of two for ``train.token_budget`` whose batches stay under ``limit`` bytes; 0 where none does."""
-    known = sorted(peaks)
-    slope = steepest(known)
-    room = (limit - known[0][1]) / slope + known[0][0] if slope else 0.0
+    slope = _slope(peaks)
+    most, top = max(peaks)
+    room = most + (limit - top) / slope if slope else 0.0
     return 2 ** math.floor(math.log2(0.9 * room)) if room >= 2 else 0
+
+
+def _slope(peaks: Sequence[tuple[int, int]]) -> float:
+    """Bytes to each padded token between the two largest batches; 0 where nothing rose, or there is one alone."""
+    rises = [(high - low) / (more - fewer) for (fewer, low), (more, high) in pairwise(sorted(peaks))]
+    return max(0.0, rises[-1]) if rises else 0.0
