@@ -32,7 +32,7 @@ def everything(loop: Any) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("architecture", "method", "optimizer", "dtype"),
+    "chosen",
     [
         ("bert", "full", "adamw", "fp32"),
         ("bert", "full", "adamw", "bf16"),
@@ -40,18 +40,20 @@ def everything(loop: Any) -> dict[str, torch.Tensor]:
         ("llama", "lora", "adamw", "fp32"),
         ("bert", "head", "adamw", "fp32"),
     ],
+    ids=" ".join,
 )
 def test_with_and_without_a_rehearsal_the_bits_are_the_same(
-    architecture: str, method: str, optimizer: str, dtype: str, make_module: Callable[..., Any], make_examples: Any,
-    build_loop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    chosen: tuple[str, str, str, str], make_module: Callable[..., Any], make_examples: Any, build_loop: Any,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """Dropout is on; every piece is run: the rehearsal may take as long as it likes."""
     monkeypatch.setattr(pieces, "MOST_SHARE", 1e6)
     examples = make_examples(11)
-    chosen: Any = extensions.load("adapt.method", method)
+    architecture, name, optimizer, dtype = chosen
+    method: Any = extensions.load("adapt.method", name)
 
     def new_loop() -> Any:
-        trainable = chosen(chosen.Config()).wrap(make_module(architecture), Objective("cross_entropy"), 5)
+        trainable = method(method.Config()).wrap(make_module(architecture), Objective("cross_entropy"), 5)
         return build_loop(trainable.module, examples, optimizer={"name": optimizer}, dtype=dtype, token_budget=40)
 
     plain, rehearsed = new_loop(), new_loop()
