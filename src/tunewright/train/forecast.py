@@ -70,7 +70,11 @@ def explained(forecast: Forecast, num_test_rows: int) -> str:
         counted(forecast.num_evaluations, "evaluation"),
         counted(forecast.num_commits, "commit"),
     )
-    how = "the longest batch was run" if forecast.is_measured else "from small batches, as the run is short"
+    how = (
+        "the longest batch was run"
+        if forecast.is_measured
+        else "from smaller batches, as the longest would have taken too long"
+    )
     return (
         f"training with {', '.join(parts)}, if it does not stop early; {how}. Judging takes {duration(forecast.judge_seconds)} "
         f"at the least: two readings of {counted(num_test_rows, 'test row')}, without baselines, answers to generate or "
