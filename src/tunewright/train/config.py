@@ -58,6 +58,9 @@ class Train:
             ge=8,
             examples=[4096],
         )
+        allow: list[Literal["memory", "disk"]] = Option(
+            [], "Shortages that do not stop a run whose forecast does not fit: memory, disk.", examples=[["memory"]]
+        )
         commit_seconds: float = Option(
             60.0, "Longest time between commits; what is lost when the process dies.", gt=0.0
         )

@@ -6,7 +6,8 @@ The Plan is saved and reused by resume and replay: a run never changes its numer
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -75,3 +76,8 @@ def _usual_rate(base: Base, lr_factor: float, optimizer: Extension) -> Choice:
 def trunk_size(base: Base) -> int:
     """Parameters outside the token embedding."""
     return base.num_parameters - read_width(base.folder) * base.vocabulary_size
+
+
+def read_plan(saved: Mapping[str, Any]) -> Plan:
+    """The Plan in a document that keeps it."""
+    return Plan(tuple(Choice(**choice) for choice in saved["choices"]))

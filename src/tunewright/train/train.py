@@ -58,7 +58,8 @@ class Fit:
 class Watch:
     """Who watches a training: score(outputs[N, C] of the validation rows), the declared metric, and where facts go.
 
-    ``measured(number, value)`` is told the declared metric after each evaluation, counted from 1.
+    ``measured(number, value)`` is told the declared metric after each evaluation, counted from 1. ``rehearse`` is handed
+    the loop before the first step of this process and leaves it as it was.
     """
 
     validation: Examples
@@ -70,6 +71,7 @@ class Watch:
     asked_to_stop: Callable[[], bool]
     measured: Callable[[int, float], None] = lambda *_: None
     tell: Tell = tell_nobody
+    rehearse: Callable[[Loop], None] | None = None
 
 
 def make_loop(fit: Fit, examples: Examples) -> Loop:
@@ -132,6 +134,9 @@ def train(fit: Fit, examples: Examples, watch: Watch) -> Checkpoint:
     run = _Run(loop, watch, early, average, fit)
     if not run.finished:
         _look_ahead(fit, examples, watch.tell)
+        if watch.rehearse is not None:
+            watch.rehearse(loop)
+            run = _Run(loop, watch, early, fit)  # whose clocks start now
         run.drive()
     best = watch.checkpoints.best() or watch.checkpoints.latest()
     assert best is not None
