@@ -26,7 +26,7 @@ def main() -> None:
     from tunewright.model.select import Select, select
     from tunewright.train import rows as embedding_rows
     from tunewright.train.config import Train
-    from tunewright.train.optim import Optimizer
+    from tunewright.train.schedule import Schedule
     from tunewright.train.plan import make_plan
     from tunewright.train.train import Fit, make_loop
 

@@ -76,7 +76,7 @@ class _WeightedLoss(torch.autograd.Function):
         grad_head = torch.zeros_like(head, dtype=torch.float32) if wants_head else None
         grad_bias = torch.zeros_like(bias) if wants_bias and bias is not None else None
         total = torch.zeros((), dtype=torch.float32, device=states.device)
-        native = _native(given)
+        native = None if smoothing else _native(given)
         if native is not None:
             total, *found = _in_place(native, given, ctx.needs_input_grad)
             ctx.save_for_backward(*(each for each in found if each is not None))

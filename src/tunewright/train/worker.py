@@ -22,6 +22,7 @@ class Worker:
     def __init__(self, original: torch.nn.Module, dtype: str) -> None:
         """``dtype`` is ``bf16`` for a copy, or ``fp32`` to compute with the original itself."""
         self.module = original
+        self.holds_gradients = False
         self._pairs: list[tuple[torch.nn.Parameter, tuple[torch.nn.Parameter, ...]]] = []
         if dtype != "bf16":
             return
@@ -36,7 +37,7 @@ class Worker:
         by_id = {id(twin): twin for twin in twins.values()}
         self._pairs += [(by_id[key], (value,)) for key, value in trained.items()]
         for twin, values in self._pairs:
-            twin.register_post_accumulate_grad_hook(_handing_over(values))  # type: ignore[no-untyped-call]
+            twin.register_post_accumulate_grad_hook(self._handing_over(values))  # type: ignore[no-untyped-call]
 
     def take_up(self) -> None:
         """Compute with the original's weights of now."""
@@ -46,6 +47,45 @@ class Worker:
                 torch._foreach_copy_(
                     [row for each in rows for row in each], [value for _, values in self._pairs for value in values]
                 )
+
+
+    def copies(self) -> dict[int, torch.Tensor]:
+        """The bf16 copy of each trained weight, by the id of the original."""
+        return {
+            id(value): rows
+            for twin, values in self._pairs
+            for value, rows in zip(values, _rows(twin.detach(), values), strict=True)
+        }
+
+    def held(self) -> dict[int, torch.Tensor]:
+        """The gradients that were held back, in bf16, by the id of the original."""
+        return {
+            id(value): rows
+            for twin, values in self._pairs
+            if twin.grad is not None
+            for value, rows in zip(values, _rows(twin.grad, values), strict=True)
+        }
+
+    def let_go(self) -> None:
+        """Drop the gradients that were held back."""
+        for twin, _ in self._pairs:
+            twin.grad = None
+
+    def _handing_over(self, originals: Sequence[torch.nn.Parameter]) -> Callable[[torch.Tensor], None]:
+        """A hook that adds a whole gradient to those of the originals in fp32, and lets it go; unless it is to be held."""
+
+        def hand_over(twin: torch.Tensor) -> None:
+            if self.holds_gradients:
+                return
+            assert twin.grad is not None
+            for original, grad in zip(originals, _rows(twin.grad, originals), strict=True):
+                if original.grad is None:
+                    original.grad = grad.float()
+                else:
+                    original.grad += grad
+            twin.grad = None
+
+        return hand_over
 
 
 def _twin(value: torch.nn.Parameter) -> torch.nn.Parameter:
@@ -58,18 +98,3 @@ def _twin(value: torch.nn.Parameter) -> torch.nn.Parameter:
 def _rows(twin: torch.Tensor, values: Sequence[torch.nn.Parameter]) -> Sequence[torch.Tensor]:
     """The part of ``twin`` that belongs to each value."""
     return (twin,) if len(values) == 1 else twin.split([len(value) for value in values])
-
-
-def _handing_over(originals: Sequence[torch.nn.Parameter]) -> Callable[[torch.Tensor], None]:
-    """A hook that adds a whole gradient to those of the originals, and lets it go."""
-
-    def hand_over(twin: torch.Tensor) -> None:
-        assert twin.grad is not None
-        for original, grad in zip(originals, _rows(twin.grad, originals), strict=True):
-            if original.grad is None:
-                original.grad = grad.float()
-            else:
-                original.grad += grad
-        twin.grad = None
-
-    return hand_over

@@ -356,37 +356,44 @@ void cross_entropy(bf16 *logits, const int64_t *ids, const float *weights, float
 
 /* ---- the update */
 
+/* Gradients come in fp32, or in bf16 as the products left them. */
+static inline float same(float value) { return value; }
+
 /* Sums of squares of blocks of 65,536: partial[blocks]. */
-void squares(const float *x, double *partial, size n, int threads) {
-    size blocks = (n + 65535) / 65536;
-    EACH_ROW
-    for (size at = 0; at < blocks; at++) {
-        size stop = (at + 1) * 65536 < n ? (at + 1) * 65536 : n;
-        float total = 0.0f;
-#pragma omp simd reduction(+ : total)
-        for (size i = at * 65536; i < stop; i++) total += x[i] * x[i];
-        partial[at] = total;
+#define SQUARES(name, type, read)                                                                                       \
+    void name(const type *x, double *partial, size n, int threads) {                                                    \
+        size blocks = (n + 65535) / 65536;                                                                              \
+        EACH_ROW                                                                                                        \
+        for (size at = 0; at < blocks; at++) {                                                                          \
+            size stop = (at + 1) * 65536 < n ? (at + 1) * 65536 : n;                                                    \
+            float total = 0.0f;                                                                                         \
+            _Pragma("omp simd reduction(+ : total)") for (size i = at * 65536; i < stop; i++) total +=                  \
+                read(x[i]) * read(x[i]);                                                                                \
+            partial[at] = total;                                                                                        \
+        }                                                                                                               \
     }
-}
+SQUARES(squares, float, same)
+SQUARES(squares_bf16, bf16, up)
 
 /* AdamW: the gradient times `clip`, both moments, the weight, and its bf16 copy where there is one. */
-void adamw(float *weight, float *first, float *second, const float *grad, bf16 *copy, size n, float clip, float shrink, float rate,
-           float root, float beta1, float beta2, float epsilon, int threads) {
-    float other1 = 1.0f - beta1, other2 = 1.0f - beta2;
-    size blocks = (n + 16383) / 16384;
-    EACH_ROW
-    for (size at = 0; at < blocks; at++) {
-        size stop = (at + 1) * 16384 < n ? (at + 1) * 16384 : n;
-#pragma omp simd
-        for (size i = at * 16384; i < stop; i++) {
-            float g = grad[i] * clip;
-            float m = first[i] + (g - first[i]) * other1;
-            float v = second[i] * beta2 + g * g * other2;
-            float w = weight[i] * shrink - rate * m / (__builtin_sqrtf(v) * root + epsilon);
-            first[i] = m;
-            second[i] = v;
-            weight[i] = w;
-            if (copy) copy[i] = down(w);
-        }
+#define ADAMW(name, type, read)                                                                                         \
+    void name(float *weight, float *first, float *second, const type *grad, bf16 *copy, size n, float clip,             \
+              float shrink, float rate, float root, float beta1, float beta2, float epsilon, int threads) {             \
+        float other1 = 1.0f - beta1, other2 = 1.0f - beta2;                                                             \
+        size blocks = (n + 16383) / 16384;                                                                              \
+        EACH_ROW                                                                                                        \
+        for (size at = 0; at < blocks; at++) {                                                                          \
+            size stop = (at + 1) * 16384 < n ? (at + 1) * 16384 : n;                                                    \
+            _Pragma("omp simd") for (size i = at * 16384; i < stop; i++) {                                              \
+                float g = read(grad[i]) * clip;                                                                         \
+                float m = first[i] + (g - first[i]) * other1;                                                           \
+                float v = second[i] * beta2 + g * g * other2;                                                           \
+                first[i] = m;                                                                                           \
+                second[i] = v;                                                                                          \
+                weight[i] = weight[i] * shrink - rate * m / (__builtin_sqrtf(v) * root + epsilon);                      \
+            }                                                                                                           \
+            if (copy) _Pragma("omp simd") for (size i = at * 16384; i < stop; i++) copy[i] = down(weight[i]);           \
+        }                                                                                                               \
     }
-}
+ADAMW(adamw, float, same)
+ADAMW(adamw_bf16, bf16, up)

@@ -44,7 +44,9 @@ _SIGNATURES = {
     "softmax_back": "ppnnfwwfi",
     "cross_entropy": "ppppnnii",
     "squares": "ppni",
+    "squares_bf16": "ppni",
     "adamw": "pppppnfffffffi",
+    "adamw_bf16": "pppppnfffffffi",
 }
 
 
@@ -250,13 +252,14 @@ class Kernels:
     # -- the update
 
     def square_sum(self, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
-        """The sum of squares of all the fp32 tensors, in fp64."""
-        total = torch.zeros((), dtype=torch.float64)
+        """The sum of squares of all the tensors, fp32 or bf16, in fp64."""
+        partial = torch.empty(sum(-(-each.numel() // 65536) for each in tensors), dtype=torch.float64)
+        start = 0
         for each in tensors:
-            partial = torch.empty(-(-each.numel() // 65536), dtype=torch.float64)
-            self.call("squares", each, partial, each.numel())
-            total += partial.sum()
-        return total
+            end = start - (-each.numel() // 65536)
+            self.call(_typed("squares", each), each, partial[start:end], each.numel())
+            start = end
+        return partial.sum()
 
     def adamw_(
         self,
@@ -272,9 +275,12 @@ class Kernels:
         betas: tuple[float, float],
         epsilon: float,
     ) -> None:
-        """One update of an fp32 weight and its moments in place: w = shrink w - rate m / (root sqrt(v) + epsilon)."""
+        """One update of an fp32 weight and its moments in place: w = shrink w - rate m / (root sqrt(v) + epsilon).
+
+        The gradient, fp32 or bf16, is multiplied by ``clip`` first; ``copy`` gets the weight in bf16.
+        """
         numbers = (clip, shrink, rate, root, *betas, epsilon)
-        self.call("adamw", weight, *moments, grad, copy, weight.numel(), *numbers)
+        self.call(_typed("adamw", grad), weight, *moments, grad, copy, weight.numel(), *numbers)
 
 
 @lru_cache(maxsize=1)
@@ -287,6 +293,10 @@ def kernels() -> Kernels | None:
 def _address(tensor: torch.Tensor) -> int:
     assert tensor.is_contiguous() and tensor.device.type == "cpu", "a kernel takes contiguous tensors on the CPU"
     return tensor.data_ptr()
+
+
+def _typed(name: str, grad: torch.Tensor) -> str:
+    return f"{name}_bf16" if grad.dtype == torch.bfloat16 else name
 
 
 def _strided(rows: torch.Tensor) -> int:
