@@ -48,7 +48,7 @@ SEARCHED = ("model", "task", "method", "encode", "train", "seed")
 SEARCHED_OF_TEXT = ("method", "train", "seed")
 """The same for text: what decides its tokens is part of what is judged on, since trials are compared by nats per token."""
 
-MACHINE = ("train.device", "train.threads", "train.dtype")
+MACHINE = ("train.device", "train.threads", "train.dtype", "train.kernels")
 """Decided once for all trials: measured anew each time, a busy moment would change a trial's numbers."""
 
 MODEL = "model"

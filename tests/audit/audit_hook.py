@@ -71,7 +71,9 @@ ALLOWED = (
         _command("-m", "pip", "config", "list"),
     ),
     Allowance(
-        _PROCESS, "tunewright.infer.native.build", "the C compiler makes the kernels once, on the machine that they run on"
+        _PROCESS,
+        "tunewright.infer.native.build",
+        "the C compiler makes the kernels once, on the machine that they run on",
     ),
     Allowance(frozenset({"os.fork"}), "kill_campaign", "forks the runs that it kills", is_direct=True),
     Allowance(_PROCESS, "audit_hook", "a process that a test starts through the fixture, watched like the test"),

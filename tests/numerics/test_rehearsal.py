@@ -15,7 +15,6 @@ from tunewright import extensions
 from tunewright.store.run import RunFolder
 from tunewright.train import pieces
 from tunewright.train.config import Train
-from tunewright.train.optim import Optimizer
 from tunewright.train.rehearsal import Rehearsal
 from tunewright.types import Choice, Objective, Plan
 
@@ -54,14 +53,14 @@ def test_with_and_without_a_rehearsal_the_bits_are_the_same(
 
     def new_loop() -> Any:
         trainable = method(method.Config()).wrap(make_module(architecture), Objective("cross_entropy"), 5)
-        return build_loop(trainable.module, examples, optimizer={"name": optimizer}, dtype=dtype, token_budget=40)
+        return build_loop(trainable.module, examples, optimizer=optimizer, dtype=dtype, token_budget=40)
 
     plain, rehearsed = new_loop(), new_loop()
     folder = RunFolder.open(tmp_path / "run", create=True)
     decided = {"device": "cpu", "epochs": 2, "token_budget": 40}
     said: list[Choice] = []
     rehearsal = Rehearsal(
-        config=Train.Config(batch_size=4, optimizer=Optimizer.Config(name=optimizer)),  # type: ignore[arg-type]
+        config=Train.Config.model_validate({"batch_size": 4, "optimizer": {"name": optimizer}}),
         plan=Plan(tuple(Choice(f"train.{name}", value, "test") for name, value in decided.items())),
         folder=folder,
         base=SimpleNamespace(num_parameters=1000),  # type: ignore[arg-type]

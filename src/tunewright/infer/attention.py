@@ -19,7 +19,7 @@ import torch
 
 from tunewright.infer.attention_steps import Steps, View, choose_steps
 from tunewright.infer.native.kernels import Kernels
-from tunewright.infer.segments import Group, Segments, plan_segments
+from tunewright.infer.segments import Group, Segments
 
 BLOCK = 256
 """Queries of one causal block: what lies above the diagonal costs at most half a block per query."""
@@ -58,7 +58,7 @@ class Heads:
 
     def split(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Queries[T, H, D], keys[T, G, D] and values[T, G, D] as views of rows[T, (H + 2 G) D]."""
-        parts = rows.view(len(rows), -1, self.width).split([self.queries, self.keys, self.keys], dim=1)
+        parts = torch.split(rows.view(len(rows), -1, self.width), [self.queries, self.keys, self.keys], dim=1)
         return parts[0], parts[1], parts[2]
 
 
@@ -163,9 +163,7 @@ class Kept:
     blocks: list[tuple[torch.Tensor, Any]]
 
 
-def read_segments(
-    rows: Laid, segments: Segments, options: _Options, *, keeps: bool
-) -> tuple[torch.Tensor, list[Kept]]:
+def read_segments(rows: Laid, segments: Segments, options: _Options, *, keeps: bool) -> tuple[torch.Tensor, list[Kept]]:
     """What queries[T, H, D] read of keys[T, G, D] and values[T, G, D]: [T, H, D]; and what ``grade_segments`` needs."""
     read = rows[0].new_empty(rows[0].shape)
     kept: list[Kept] = []
@@ -188,9 +186,7 @@ def read_segments(
     return read, kept
 
 
-def grade_segments(
-    kept: list[Kept], flow: torch.Tensor, targets: Laid, segments: Segments, options: _Options
-) -> None:
+def grade_segments(kept: list[Kept], flow: torch.Tensor, targets: Laid, segments: Segments, options: _Options) -> None:
     """Write the gradients of queries, keys and values into ``targets``, given that of what was read."""
     num_kv = targets[1].shape[1]
     with torch.autocast(flow.device.type, enabled=False):

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from tunewright.infer.attention import attend, plan_segments
+from tunewright.infer.attention import attend
+from tunewright.infer.segments import plan_segments
 from tunewright.types import Stream
 
 NAME = "tunewright"

@@ -49,6 +49,11 @@ class Train:
         dtype: Literal["auto", "fp32", "bf16"] = Option(
             "auto", "Precision of matrix products; auto measures what is faster."
         )
+        kernels: Literal["auto", "native", "torch"] = Option(
+            "auto",
+            "What computes norms, activations, softmax and the update in bf16 on a CPU: kernels compiled on this machine, or "
+            "torch's operators; auto compiles where there is a C compiler.",
+        )
         device: Literal["auto", "cpu", "cuda", "mps"] = Option("auto", "Where to train.")
         threads: int | None = Option(None, "CPU threads. Empty: as many as torch finds.", ge=1, le=1024, examples=[2])
         token_budget: int | None = Option(

@@ -13,7 +13,7 @@ import torch
 
 from tunewright.infer.load import read_width
 from tunewright.train.optim import rate_factor
-from tunewright.train.probe import choose_device, probe_dtype
+from tunewright.train.probe import choose_device, choose_kernels, probe_dtype
 from tunewright.types import Base, Choice, Plan
 from tunewright.words import counted
 
@@ -38,12 +38,13 @@ def make_plan(config: Train.Config, base: Base, num_rows: int, lr_factor: float 
         "train.threads", torch.get_num_threads(), "all that torch finds"
     )
     torch.set_num_threads(int(str(threads.value)))
-    dtype = None if config.dtype == "auto" else config.dtype
+    dtype = (None if config.dtype == "auto" else _asked("dtype", config.dtype)) or probe_dtype(base, str(device.value))
     return Plan(
         (
             device,
             threads,
-            _asked("dtype", dtype) or probe_dtype(base, str(device.value)),
+            dtype,
+            choose_kernels(config.kernels, str(device.value), str(dtype.value)),
             _asked("token_budget", config.token_budget)
             or Choice("train.token_budget", USUAL_BUDGET, "fits any laptop"),
             _asked("epochs", config.epochs) or _enough_epochs(num_rows, config.batch_size),

@@ -15,7 +15,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -69,7 +69,7 @@ class Rehearsal:
         if kept is None:
             return
         stages = (open_artifact(self.folder.stage(name), verify=False) for name in ("model", "adapter"))
-        written = [*self.folder.checkpoints().commits(), *(stage for stage in stages if stage)]
+        written: list[Any] = [*self.folder.checkpoints().commits(), *(stage for stage in stages if stage)]
         kept["fact"] = {
             "num_updates": len(self.folder.events().read("step")),
             "train_seconds": None if self._ended is None else time.monotonic() - self._ended,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tunewright import extensions
+from tunewright.infer.native.kernels import use_kernels
 from tunewright.infer.predict import predict_logits
 from tunewright.train.average import Average
 from tunewright.train.batches import Batches, Examples, token_weights
@@ -78,6 +79,7 @@ def make_loop(fit: Fit, examples: Examples) -> Loop:
     """The loop over ``examples``, ready at step 0."""
     plan, config = fit.plan, fit.config
     torch.set_num_threads(int(plan["train.threads"]))
+    use_kernels(plan["train.kernels"] == "native")
     fit.trainable.module.to(str(plan["train.device"]))
     batches = Batches(
         examples, batch_size=config.batch_size, token_budget=int(plan["train.token_budget"]), seed=fit.seed
@@ -136,7 +138,7 @@ def train(fit: Fit, examples: Examples, watch: Watch) -> Checkpoint:
         _look_ahead(fit, examples, watch.tell)
         if watch.rehearse is not None:
             watch.rehearse(loop)
-            run = _Run(loop, watch, early, fit)  # whose clocks start now
+            run = _Run(loop, watch, early, average, fit)  # whose clocks start now
         run.drive()
     best = watch.checkpoints.best() or watch.checkpoints.latest()
     assert best is not None

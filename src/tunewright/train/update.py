@@ -33,7 +33,9 @@ class Update:
     def norm(self) -> torch.Tensor:
         """The norm of all gradients."""
         if not isinstance(self.optimizer, KernelAdamw):
-            return torch.nn.utils.get_total_norm([each.grad for each in self.module.parameters() if each.grad is not None])
+            return torch.nn.utils.get_total_norm(
+                [each.grad for each in self.module.parameters() if each.grad is not None]
+            )
         held = self.worker.held()
         left = [each.grad for each in self.module.parameters() if each.grad is not None]
         return self.optimizer.native.square_sum([*(each.contiguous() for each in held.values()), *left]).sqrt().float()

@@ -48,7 +48,6 @@ class Worker:
                     [row for each in rows for row in each], [value for _, values in self._pairs for value in values]
                 )
 
-
     def copies(self) -> dict[int, torch.Tensor]:
         """The bf16 copy of each trained weight, by the id of the original."""
         return {
@@ -97,4 +96,4 @@ def _twin(value: torch.nn.Parameter) -> torch.nn.Parameter:
 
 def _rows(twin: torch.Tensor, values: Sequence[torch.nn.Parameter]) -> Sequence[torch.Tensor]:
     """The part of ``twin`` that belongs to each value."""
-    return (twin,) if len(values) == 1 else twin.split([len(value) for value in values])
+    return (twin,) if len(values) == 1 else torch.split(twin, [len(value) for value in values])

@@ -9,10 +9,11 @@ import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
+from tunewright.errors import MachineError
 from tunewright.infer.native.build import built
 
 BLOCK = 64
@@ -68,6 +69,18 @@ def new_dropout(chance: float) -> Dropout:
         return NO_DROPOUT
     seed = int(torch.randint(0, 1 << 32, (), dtype=torch.int64))
     return Dropout(seed, max(1, min((1 << 32) - 1, round(chance * (1 << 32)))), 1.0 / (1.0 - chance))
+
+
+class AdamwNumbers(NamedTuple):
+    """g = clip grad; m and v are its moments; w = shrink w - rate m / (root sqrt(v) + epsilon)."""
+
+    clip: float
+    shrink: float
+    rate: float
+    root: float
+    beta1: float
+    beta2: float
+    epsilon: float
 
 
 class Kernels:
@@ -188,7 +201,15 @@ class Kernels:
         self.call("swiglu_back", flow, x, grad, num, width // 2)
         return grad
 
-    def rotate_(self, x: torch.Tensor, num_heads: int, width: int, cosines: torch.Tensor, sines: torch.Tensor, sign: float) -> None:  # fmt: skip
+    def rotate_(
+        self,
+        x: torch.Tensor,
+        num_heads: int,
+        width: int,
+        cosines: torch.Tensor,
+        sines: torch.Tensor,
+        sign: float,
+    ) -> None:
         """Turn the first heads of x[N, any], each of this width, by the angles[N, width / 2] in fp32; in place."""
         num, stride = _rows(x)
         self.call("rotate", x, cosines, sines, num, num_heads, width, stride, sign)
@@ -198,20 +219,23 @@ class Kernels:
     def lay(
         self, rows: torch.Tensor, starts: torch.Tensor, lengths: torch.Tensor, longest: int, num_kv: int
     ) -> torch.Tensor:
-        """Segments of rows[T, H, D], whose heads lie together but whose rows may lie apart, as [G * S, H / G, L, D]."""
+        """Segments of rows[T, H, D] as [G * S, H / G, L, D]; the rows themselves may lie apart."""
+        rows = rows if _lies_together(rows) else rows.contiguous()
         _, num_heads, width = rows.shape
         heads = num_heads // num_kv
         out = rows.new_empty(num_kv * len(starts), heads, longest, width)
-        self.call("lay", _strided(rows), out, starts, lengths, len(starts), longest, num_kv, heads, width, rows.stride(0))
+        self.call(
+            "lay", rows.data_ptr(), out, starts, lengths, len(starts), longest, num_kv, heads, width, rows.stride(0)
+        )
         return out
 
     def take(self, laid: torch.Tensor, rows: torch.Tensor, starts: torch.Tensor, lengths: torch.Tensor) -> None:
         """The way back, into ``rows``."""
+        assert _lies_together(rows), "rows are written where they lie"
         size, heads, longest, width = laid.shape
-        groups = size // len(starts)
-        self.call(
-            "take", laid.contiguous(), _strided(rows), starts, lengths, len(starts), longest, groups, heads, width, rows.stride(0)
-        )  # fmt: skip
+        groups, stride = size // len(starts), rows.stride(0)
+        sizes = (len(starts), longest, groups, heads, width, stride)
+        self.call("take", laid.contiguous(), rows.data_ptr(), starts, lengths, *sizes)
 
     def softmax_(
         self,
@@ -242,7 +266,9 @@ class Kernels:
         keys = grads.shape[-1]
         self.call("softmax_back", grads, chances, grads.numel() // keys, keys, scale, *_drawn(dropout))
 
-    def cross_entropy_(self, logits: torch.Tensor, ids: torch.Tensor, weights: torch.Tensor, wants: bool) -> torch.Tensor:  # fmt: skip
+    def cross_entropy_(
+        self, logits: torch.Tensor, ids: torch.Tensor, weights: torch.Tensor, wants: bool
+    ) -> torch.Tensor:
         """-log p(ids)[N] in fp32; with ``wants`` the logits[N, V] become what flows back to them, times weights[N]."""
         num, vocabulary = _rows(logits)
         losses = logits.new_empty(num, dtype=torch.float32)
@@ -267,31 +293,42 @@ class Kernels:
         moments: tuple[torch.Tensor, torch.Tensor],
         grad: torch.Tensor,
         copy: torch.Tensor | None,
-        *,
-        clip: float,
-        shrink: float,
-        rate: float,
-        root: float,
-        betas: tuple[float, float],
-        epsilon: float,
+        numbers: AdamwNumbers,
     ) -> None:
-        """One update of an fp32 weight and its moments in place: w = shrink w - rate m / (root sqrt(v) + epsilon).
-
-        The gradient, fp32 or bf16, is multiplied by ``clip`` first; ``copy`` gets the weight in bf16.
-        """
-        numbers = (clip, shrink, rate, root, *betas, epsilon)
+        """One update of an fp32 weight and its moments in place; ``copy`` gets the weight in bf16. The gradient: fp32 or bf16."""
         self.call(_typed("adamw", grad), weight, *moments, grad, copy, weight.numel(), *numbers)
 
 
-@lru_cache(maxsize=1)
+_settings = {"wanted": True}
+
+
+def use_kernels(wanted: bool) -> None:
+    """Whether ``kernels`` gives any from now on, in this process. Raises MachineError for what cannot be had."""
+    if wanted and built().library is None:
+        raise MachineError(
+            "the kernels that this run was planned with cannot be made here",
+            where="train.kernels",
+            given=built().reason,
+            allowed="a C compiler, or a run planned without them",
+            hint="apt install gcc, or train.kernels=torch in a new run",
+        )
+    _settings["wanted"] = wanted
+
+
 def kernels() -> Kernels | None:
-    """The kernels of this machine, or None where none could be compiled."""
+    """The kernels of this machine, or None where they are not wanted or could not be compiled."""
+    return _opened() if _settings["wanted"] else None
+
+
+@lru_cache(maxsize=1)
+def _opened() -> Kernels | None:
     library = built().library
     return None if library is None else Kernels(library)
 
 
 def _address(tensor: torch.Tensor) -> int:
-    assert tensor.is_contiguous() and tensor.device.type == "cpu", "a kernel takes contiguous tensors on the CPU"
+    assert tensor.is_contiguous(), "a kernel takes contiguous tensors"
+    assert tensor.device.type == "cpu", "a kernel takes tensors on the CPU"
     return tensor.data_ptr()
 
 
@@ -299,10 +336,10 @@ def _typed(name: str, grad: torch.Tensor) -> str:
     return f"{name}_bf16" if grad.dtype == torch.bfloat16 else name
 
 
-def _strided(rows: torch.Tensor) -> int:
+def _lies_together(rows: torch.Tensor) -> bool:
+    """Whether the heads of each of the rows[T, H, D] follow each other."""
     _, num_heads, width = rows.shape
-    assert rows.stride()[1:] == (width, 1) or num_heads == 1, "the heads of a row lie together"
-    return rows.data_ptr()
+    return rows.stride(2) == 1 and (num_heads == 1 or rows.stride(1) == width)
 
 
 def _rows(x: torch.Tensor) -> tuple[int, int]:

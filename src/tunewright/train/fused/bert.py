@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from tunewright.infer.attention import Heads, Segments, attend_joined, plan_segments
+from tunewright.infer.attention import Heads, attend_joined
 from tunewright.infer.flat import positions_of
 from tunewright.infer.native.kernels import Kernels
+from tunewright.infer.segments import Segments, plan_segments
 from tunewright.train.fused.join import Apply, Joined, join
 from tunewright.train.fused.operators import add_layer_norm, drop
 from tunewright.types import Stream

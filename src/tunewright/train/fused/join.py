@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,7 +22,7 @@ class Joined:
 
 def join(layers: Sequence[nn.Module]) -> tuple[Apply, list[Joined]]:
     """What the layers give side by side; linear layers that train alike become one, adapted ones are called one by one."""
-    plain = [layer for layer in layers if type(layer) is nn.Linear]
+    plain: list[Any] = [layer for layer in layers if type(layer) is nn.Linear]
     kinds = {(layer.bias is None, layer.weight.requires_grad) for layer in plain}
     if len(plain) < len(layers) or len(kinds) != 1:
         return lambda x: torch.cat([layer(x) for layer in layers], dim=-1), []
@@ -31,7 +32,9 @@ def join(layers: Sequence[nn.Module]) -> tuple[Apply, list[Joined]]:
         joined.append(_stack([layer.bias for layer in plain]))
     bias = joined[1].whole if len(joined) > 1 else None
     for name, each in zip(("weight", "bias"), joined, strict=False):
-        for layer, rows in zip(plain, each.whole.detach().split([len(part) for part in each.parts]), strict=True):
+        for layer, rows in zip(
+            plain, torch.split(each.whole.detach(), [len(part) for part in each.parts]), strict=True
+        ):
             delattr(layer, name)
             setattr(layer, name, rows)  # still there to be read, as a view of the whole
     return lambda x: nn.functional.linear(x, weight.whole, bias), joined

@@ -14,8 +14,9 @@ from typing import Any
 
 import torch
 
-from tunewright.infer.attention import Heads, Segments, Turns, attend_joined, plan_segments
+from tunewright.infer.attention import Heads, Turns, attend_joined
 from tunewright.infer.native.kernels import Kernels
+from tunewright.infer.segments import Segments, plan_segments
 from tunewright.train.fused.join import Apply, Joined, join
 from tunewright.train.fused.operators import add_rms_norm, rms_norm, swiglu
 from tunewright.types import Stream

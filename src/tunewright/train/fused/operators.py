@@ -19,7 +19,9 @@ def add_rms_norm(
     return found
 
 
-def rms_norm(kernels: Kernels, x: torch.Tensor, weight: torch.Tensor, epsilon: float, *, from_one: bool = False) -> torch.Tensor:  # fmt: skip
+def rms_norm(
+    kernels: Kernels, x: torch.Tensor, weight: torch.Tensor, epsilon: float, *, from_one: bool = False
+) -> torch.Tensor:
     """The norm alone."""
     found: torch.Tensor = _RmsNorm.apply(x, weight, (kernels, epsilon, from_one))  # type: ignore[no-untyped-call]
     return found

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from tunewright.infer.native.kernels import Kernels, kernels
+from tunewright.infer.native.kernels import AdamwNumbers, Kernels, kernels
 from tunewright.train.optimizer.base import AdamConfig, Group, adamw
 
 
@@ -74,10 +74,13 @@ class KernelAdamw(torch.optim.Optimizer):
             (state["exp_avg"], state["exp_avg_sq"]),
             gradient.contiguous(),
             self.copies.get(id(weight)),
-            clip=self.clip,
-            shrink=1.0 - lr * float(group["weight_decay"]),
-            rate=lr / (1.0 - beta1**step),
-            root=1.0 / math.sqrt(1.0 - beta2**step),
-            betas=(beta1, beta2),
-            epsilon=self.config.epsilon,
+            AdamwNumbers(
+                clip=self.clip,
+                shrink=1.0 - lr * float(group["weight_decay"]),
+                rate=lr / (1.0 - beta1**step),
+                root=1.0 / math.sqrt(1.0 - beta2**step),
+                beta1=beta1,
+                beta2=beta2,
+                epsilon=self.config.epsilon,
+            ),
         )
