@@ -15,6 +15,7 @@ from tunewright.config.load import Loaded
 from tunewright.config.write import to_json
 from tunewright.recipe import Recipe
 from tunewright.report.config import Report as Shown
+from tunewright.store.digest import digest_code
 from tunewright.store.document import finite_or_none
 from tunewright.types import SPLITS, Base, Checkpoint, Choice, Dataset, Encoded, Measure, Plan, Report
 
@@ -78,6 +79,21 @@ def training_part(
     }
 
 
+def incidents_part(incidents: Sequence[Any], dataset: Dataset) -> dict[str, Any]:
+    """The spikes of a training with the origin of each row, ``file:line``."""
+    table = dataset.table("train")
+    columns = (table[name].to_pylist() for name in ("id", "file", "line"))
+    places = {id_: f"{file}:{line}" for id_, file, line in zip(*columns, strict=True)}
+    return {"incidents": [{**asdict(each), "rows": [places[row] for row in each.row_ids]} for each in incidents]}
+
+
+def training_code() -> dict[str, str]:
+    """What must be the same for a training to go on: the digest of the code that trains, and the versions of what computes."""
+    packages = ("tunewright", "torch", "transformers", "tokenizers", "peft")
+    code = {"training code": digest_code("tunewright.train", "tunewright.adapt", "tunewright.infer")[:12]}
+    return {**code, **{package: _version(package) for package in packages}}
+
+
 def verdict_part(report: Report, dataset: Dataset, shown: Shown, task: Any) -> dict[str, Any]:
     """The numbers, the verdict and what stands behind them."""
     return {
@@ -115,12 +131,7 @@ def environment_part() -> dict[str, Any]:
     """The machine and the versions, by an allow-list; no variable of the environment is recorded."""
     import torch
 
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "unknown"
+    found = {package: _version(package) for package in PACKAGES}
     return {
         "environment": {
             "python": sys.version.split()[0],
@@ -146,6 +157,13 @@ def peak_memory_bytes() -> int | None:
 def plain(value: Any) -> Any:
     """The value as JSON can hold it: numbers that are not finite become null, tuples lists, paths text."""
     return finite_or_none(value)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def _measure(measure: Measure) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class Step:
 
 
 class Directive(Enum):
-    """What a consumer of Steps tells the loop. All that are given are obeyed, ``STOP`` last; only ``ROLL_BACK`` bars an evaluation."""
+    """What a consumer of Steps tells the loop. All are obeyed, ``STOP`` last; but ``ROLL_BACK`` bars an evaluation."""
 
     EVALUATE = "evaluate"
     COMMIT = "commit"

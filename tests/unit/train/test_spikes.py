@@ -122,10 +122,10 @@ def test_too_many_in_a_thousand_updates_end_the_run_with_the_cause() -> None:
     for number in range(MOST_INCIDENTS):
         spikes.take_in(noted(300 * number + 1))
     spikes.take_in(noted(300 * MOST_INCIDENTS + 1))  # the first ones are too long ago
-    spikes.take_in(noted(300 * MOST_INCIDENTS + 2))
-    with pytest.raises(GateError, match="diverges") as stopped:
-        for number in range(3):
-            spikes.take_in(noted(300 * MOST_INCIDENTS + 3 + number))
+    last = 300 * MOST_INCIDENTS + 2
+    spikes.take_in(noted(last))
+    with pytest.raises(GateError, match="6 spikes within 1,000 updates: the training diverges") as stopped:
+        spikes.take_in(noted(last + 1))
     assert stopped.value.hint == "train.lr=0.01"
     assert "rows 1, 2" in str(stopped.value)
     assert "train.heal=false" in stopped.value.allowed
@@ -177,7 +177,9 @@ def run(make_fit: Any, make_examples: Any) -> Callable[..., Any]:
     """120 updates of four rows over 40 rows; every row's label follows from its first token."""
 
     def run(bench: Any, module: nn.Module, watch: Any = None, **options: Any) -> Any:
-        fit = make_fit(module, decided={"epochs": EPOCHS, "lr": 0.02}, **{"patience": 0, "evaluate_every": 30, **options})
+        fit = make_fit(
+            module, decided={"epochs": EPOCHS, "lr": 0.02}, **{"patience": 0, "evaluate_every": 30, **options}
+        )
         return train(fit, make_examples(40), watch or bench.watch())
 
     return run
@@ -214,7 +216,10 @@ def test_a_poisoned_batch_is_named_and_left_out_and_the_run_ends_like_a_clean_on
     assert [incident.step for incident in told[-1]] == [SPIKE]
     assert len(told) == 1
     assert told[-1][0].row_ids == tuple(events[SPIKE - 1]["row_ids"])
-    assert events[: SPIKE - 1] == [dict(e, time=f["time"]) for e, f in zip(clean.events.read("step"), events, strict=True)][: SPIKE - 1]
+    assert (
+        events[: SPIKE - 1]
+        == [dict(e, time=f["time"]) for e, f in zip(clean.events.read("step"), events, strict=True)][: SPIKE - 1]
+    )
     assert last_loss(healed) == pytest.approx(last_loss(clean), rel=0.05)
 
 
