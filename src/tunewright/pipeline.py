@@ -30,29 +30,18 @@ from tunewright.errors import GateError, InputError, Interrupted
 from tunewright.judging import followed, judge
 from tunewright.judging.case import Case
 from tunewright.model.select import find_source, select
-from tunewright.recipe import Recipe, Request, as_command, fillable, leaves, read_request, run_name
+from tunewright.recipe import Recipe, Request, as_command, described, fillable, read_request, run_name
 from tunewright.report.config import Report as Shown
 from tunewright.report.render import render
 from tunewright.seams import Method
 from tunewright.store.artifact import open_artifact
 from tunewright.store.digest import digest_code, digest_json, sha256_file
-from tunewright.store.run import (
-    CHECKPOINTS,
-    INCIDENTS,
-    RECIPE,
-    RESULT,
-    RunFolder,
-    changed_since,
-    differences,
-    to_finish,
-    unfinished,
-)
+from tunewright.store.run import CHECKPOINTS, RECIPE, RESULT, RunFolder, to_finish, unfinished
 from tunewright.store.runs import begun
 from tunewright.train import rows as embedding_rows
 from tunewright.train.batches import read_examples
 from tunewright.train.plan import make_plan
-from tunewright.train.spikes import Incident
-from tunewright.train.train import Fit, Watch, origin_of, train
+from tunewright.train.train import Fit, Watch, train
 from tunewright.types import Base, Checkpoint, Choice, Dataset, Encoded, Finding, Plan, Report, Tell, tell_nobody
 
 Until = Literal["prepare", "train", "evaluate"]
@@ -179,16 +168,9 @@ class Road:
         asked["data"] = None  # its content counts, not its path
         identity = digest_json([asked, self.data_key])
         folder = Path(out) if out is not None else runs / f"{run_name(self.request)}-{identity[:8]}"
-        with begun(folder, identity, self.command, CHECKPOINTS, self._described()) as opened:
+        with begun(folder, identity, self.command, CHECKPOINTS, described(self.recipe, self.inputs.entries)) as opened:
             self._enter(opened)
             yield
-
-    def _described(self) -> dict[str, object]:
-        """What the run's identity is made of, by dotted path, for the message where it has changed."""
-        rows = {f"rows of {entry.name}": entry.sha256[:12] for entry in self.inputs.entries}
-        code = {"code that prepares data": digest_code("tunewright.data", "tunewright.types")[:12]}
-        asked = self.recipe.model_dump(mode="json", exclude={"name", "report", "tune"})
-        return {**dict(leaves(asked)), **rows, **code}
 
     @contextmanager
     def reopen(self, folder: RunFolder, command: Sequence[str]) -> Iterator[None]:
@@ -344,9 +326,8 @@ class Road:
         self._decide(*trainable.choices)
         score, declared, higher_is_better = following
         checkpoints = self.folder.checkpoints(keep_last=self.recipe.train.keep_last)
-        latest, origin = checkpoints.latest(), result.training_code()
-        if latest and (changed := differences(origin_of(latest), origin)):
-            raise changed_since(self.folder.folder, changed)
+        latest = checkpoints.latest()
+        origin = result.check_code(self.folder, latest)
         for damage in checkpoints.findings():
             self.watcher.say(Choice("train.checkpoint", "passed over", damage))
         if latest or self.events.read("step"):
@@ -361,7 +342,7 @@ class Road:
             events=self.events,
             asked_to_stop=self.watcher.asked_to_stop,
             measured=self.watcher.measured,
-            healed=partial(self._healed, dataset),
+            healed=lambda incidents: self._decide(result.save_incidents(self.folder, dataset, incidents)),
             origin=origin,
             tell=self.watcher.tell,
         )
@@ -394,14 +375,6 @@ class Road:
         }
         facts = {"step": checkpoint.step, "metric": checkpoint.metric, "stopped_because": checkpoint.stopped_because}
         self.folder.commit_stage("model", key, lambda draft: self.task.save(draft, tuned, base, card), facts)
-
-    def _healed(self, dataset: Dataset, incidents: Sequence[Incident]) -> None:
-        """Save the spikes so far with their rows, and say the last one."""
-        content = result.incidents_part(incidents, dataset)
-        self.folder.write_document(INCIDENTS, content)
-        last, rows = incidents[-1], content["incidents"][-1]["rows"]
-        named = f"rows {', '.join(rows[:3])}{' ...' if len(rows) > 3 else ''}; {INCIDENTS} has them all"
-        self._decide(Choice(f"train.spike.{last.step}", "passed over", f"{last.sentence}; {named}"))
 
     def evaluate(self, dataset: Dataset, base: Base, encoded: Encoded, plan: Plan) -> Report:
         """Tuned model and Dataset -> Report with its verdict."""
@@ -462,7 +435,7 @@ class Road:
             content["xray"] = Shown(self.recipe.report).select_xray(encoded.xray)
         if plan is not None and checkpoint is not None:
             content |= result.training_part(plan, checkpoint, self.events.read(), self._followed())
-            content["incidents"] = (self.folder.read_json(INCIDENTS) or {}).get("incidents", [])
+            content["incidents"] = result.read_incidents(self.folder)
             content["hashes"]["weights"] = sha256_file(checkpoint.folder / "model.safetensors")
         if report is not None:
             shown = Shown(self.recipe.report)

@@ -15,8 +15,10 @@ from tunewright.config.load import Loaded
 from tunewright.config.write import to_json
 from tunewright.recipe import Recipe
 from tunewright.report.config import Report as Shown
+from tunewright.store.checkpoints import Commit
 from tunewright.store.digest import digest_code
 from tunewright.store.document import finite_or_none
+from tunewright.store.run import INCIDENTS, RunFolder, changed_since, differences
 from tunewright.types import SPLITS, Base, Checkpoint, Choice, Dataset, Encoded, Measure, Plan, Report
 
 FORMAT = 1
@@ -79,12 +81,22 @@ def training_part(
     }
 
 
-def incidents_part(incidents: Sequence[Any], dataset: Dataset) -> dict[str, Any]:
-    """The spikes of a training with the origin of each row, ``file:line``."""
+def save_incidents(run: RunFolder, dataset: Dataset, incidents: Sequence[Any]) -> Choice:
+    """Save the spikes of a training so far, with the origin of each row (``file:line``); what to say of the last one."""
     table = dataset.table("train")
     columns = (table[name].to_pylist() for name in ("id", "file", "line"))
     places = {id_: f"{file}:{line}" for id_, file, line in zip(*columns, strict=True)}
-    return {"incidents": [{**asdict(each), "rows": [places[row] for row in each.row_ids]} for each in incidents]}
+    told = [{**asdict(each), "rows": [places[row] for row in each.row_ids]} for each in incidents]
+    run.write_document(INCIDENTS, {"incidents": told})
+    last, rows = incidents[-1], told[-1]["rows"]
+    named = f"rows {', '.join(rows[:3])}{' ...' if len(rows) > 3 else ''}; {INCIDENTS} has them all"
+    return Choice(f"train.spike.{last.step}", "passed over", f"{last.sentence}; {named}")
+
+
+def read_incidents(run: RunFolder) -> list[dict[str, Any]]:
+    """The spikes that were saved."""
+    found: list[dict[str, Any]] = (run.read_json(INCIDENTS) or {}).get("incidents", [])
+    return found
 
 
 def training_code() -> dict[str, str]:
@@ -92,6 +104,15 @@ def training_code() -> dict[str, str]:
     packages = ("tunewright", "torch", "transformers", "tokenizers", "peft")
     code = {"training code": digest_code("tunewright.train", "tunewright.adapt", "tunewright.infer")[:12]}
     return {**code, **{package: _version(package) for package in packages}}
+
+
+def check_code(run: RunFolder, latest: Commit | None) -> dict[str, str]:
+    """The code of now. Raises InputError where the training was begun by other code, naming what differs."""
+    origin = training_code()
+    position: Any = {} if latest is None else latest.position
+    if changed := differences(position.get("origin", {}), origin):
+        raise changed_since(run.folder, changed)
+    return origin
 
 
 def verdict_part(report: Report, dataset: Dataset, shown: Shown, task: Any) -> dict[str, Any]:

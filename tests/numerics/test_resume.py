@@ -143,7 +143,8 @@ def test_a_run_that_ends_after_any_step_goes_on_to_the_same_bits(
 
     One folder is stopped after its first step and again after each of the next ones, so that every step is resumed from.
     """
-    examples, chosen = make_examples(11), extensions.load("adapt.method", method)
+    examples = make_examples(11)
+    chosen: Any = extensions.load("adapt.method", method)
 
     def trainable() -> Trainable:
         options = {"dropout": 0.1} if method == "lora" else {}

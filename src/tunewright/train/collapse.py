@@ -47,12 +47,13 @@ def signs_of(outputs: Floats, targets: torch.Tensor, module: torch.nn.Module) ->
     trained = [parameter.detach() for parameter in module.parameters() if parameter.requires_grad]
     norm = float(torch.nn.utils.get_total_norm(trained)) if trained else 0.0
     one_label = targets.dim() == 2 and targets.shape[1] == 1 and outputs.ndim == 2 and outputs.shape[1] > 1
-    if not one_label or len(targets.unique()) < 2:
+    if not one_label or bool((targets == targets[:1]).all()):
         return Signs(one_answer=None, entropy=None, weight_norm=norm)
     logits = torch.from_numpy(outputs)
     logs = logits.log_softmax(dim=1)
     entropy = float(-(logs.exp() * logs).sum(dim=1).mean()) / math.log(logits.shape[1])
-    return Signs(one_answer=len(logits.argmax(dim=1).unique()) == 1, entropy=entropy, weight_norm=norm)
+    answers = logits.argmax(dim=1)
+    return Signs(one_answer=bool((answers == answers[0]).all()), entropy=entropy, weight_norm=norm)
 
 
 class StopWhenCollapsed(Consumer):

@@ -136,13 +136,6 @@ def train(fit: Fit, examples: Examples, watch: Watch) -> Checkpoint:
     )
 
 
-def origin_of(commit: Commit) -> Mapping[str, str]:
-    """The code and versions that made a commit."""
-    position: Any = commit.position
-    origin: Mapping[str, str] = position["origin"]
-    return origin
-
-
 def _look_ahead(fit: Fit, examples: Examples, tell: Tell) -> None:
     if fit.trainable.look_ahead is not None:
         fit.trainable.look_ahead(examples.ids, tell)
