@@ -1,10 +1,10 @@
 """Medicine for spikes: an update whose loss and gradient norm lie far out is taken back, its rows named, its batch passed over.
 
-The rule. A window keeps loss and gradient norm of the last 64 updates that were applied; the first 32 are the warm-up. An update
-is a spike where the logarithms of its loss and of its norm both lie more than 10 scaled median absolute deviations above the
-window's medians (Rousseeuw and Croux 1993, section 1: 1.4826 MAD; never under 0.1, a tenth of the value), and its loss lies above
-the median of the warm-up, that of a model which has learnt nothing yet. Both together, since a mislabelled row late in training
-has a large share of a small loss.
+The rule. A window keeps loss and gradient norm of the last 64 updates that were applied; the first 32 are the warm-up. A spike
+is an update whose logarithms lie above the window's medians by more than 10 (loss) and 5 (norm) scaled median absolute
+deviations (Rousseeuw and Croux 1993, section 1: 1.4826 MAD; here never under 0.1, a tenth of the value), and whose loss lies
+above the median of the warm-up, that of a model which has learnt nothing yet. All together, since a mislabelled row late in
+training has a large share of a small loss.
 
 The answer. Weights, moments and every memory go back to the last commit, the updates up to the spike are made again, bit for bit,
 and that of the spike is left out. At the second spike within 64 updates the rate is also halved for the next 64; at the sixth
@@ -27,7 +27,8 @@ from tunewright.types import Directive, Step
 
 WINDOW = 64
 WARM = 32
-FAR_OUT = 10.0
+LOSS_FAR_OUT = 10.0
+NORM_FAR_OUT = 5.0
 LEAST_SPREAD = 0.1
 MOST_INCIDENTS = 5
 SPAN = 1000
@@ -125,8 +126,8 @@ class Spikes(Consumer):
         losses, norms = zip(*self.window, strict=True)
         return (
             step.loss > beginning
-            and _deviations(step.loss, losses) > FAR_OUT
-            and _deviations(step.gradient_norm, norms) > FAR_OUT
+            and _deviations(step.loss, losses) > LOSS_FAR_OUT
+            and _deviations(step.gradient_norm, norms) > NORM_FAR_OUT
         )
 
 
