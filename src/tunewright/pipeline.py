@@ -30,7 +30,7 @@ from tunewright.errors import GateError, InputError, Interrupted
 from tunewright.judging import followed, judge
 from tunewright.judging.case import Case
 from tunewright.model.select import find_source, select
-from tunewright.recipe import Recipe, Request, as_command, fillable, read_request, run_name
+from tunewright.recipe import Recipe, Request, as_command, described, fillable, read_request, run_name
 from tunewright.report.config import Report as Shown
 from tunewright.report.render import render
 from tunewright.seams import Method
@@ -173,7 +173,7 @@ class Road:
         asked["data"] = None  # its content counts, not its path
         identity = digest_json([asked, self.data_key])
         folder = Path(out) if out is not None else runs / f"{run_name(self.request)}-{identity[:8]}"
-        with begun(folder, identity, self.command, CHECKPOINTS) as opened:
+        with begun(folder, identity, self.command, CHECKPOINTS, described(self.recipe, self.inputs.entries)) as opened:
             self._enter(opened)
             yield
 
@@ -330,8 +330,9 @@ class Road:
         trainable = self._method().wrap(module, self.task.objective(), self.recipe.seed)
         self._decide(*trainable.choices)
         score, declared, higher_is_better = following
-        checkpoints = self.folder.checkpoints()
+        checkpoints = self.folder.checkpoints(keep_last=self.recipe.train.keep_last)
         latest = checkpoints.latest()
+        origin = result.check_code(self.folder, latest)
         for damage in checkpoints.findings():
             self.watcher.say(Choice("train.checkpoint", "passed over", damage))
         if latest or self.events.read("step"):
@@ -357,6 +358,8 @@ class Road:
             events=self.events,
             asked_to_stop=self.watcher.asked_to_stop,
             measured=self.watcher.measured,
+            healed=lambda incidents: self._decide(result.save_incidents(self.folder, dataset, incidents)),
+            origin=origin,
             tell=self.watcher.tell,
             rehearse=rehearsal if self.watcher.forecasts else None,
         )
@@ -451,6 +454,7 @@ class Road:
         if plan is not None and checkpoint is not None:
             content |= result.training_part(plan, checkpoint, self.events.read(), self._followed())
             content["forecast"] = self.folder.read_json(FORECAST)
+            content["incidents"] = result.read_incidents(self.folder)
             content["hashes"]["weights"] = sha256_file(checkpoint.folder / "model.safetensors")
         if report is not None:
             shown = Shown(self.recipe.report)

@@ -27,6 +27,7 @@ from tunewright.errors import InputError
 from tunewright.evaluate.config import Evaluate
 from tunewright.model.select import Select
 from tunewright.report.config import Report
+from tunewright.store.digest import digest_code
 from tunewright.train.config import Train
 from tunewright.tune.config import Tune
 from tunewright.types import Choice
@@ -140,6 +141,14 @@ def fillable(loaded: Loaded[Recipe], choices: Sequence[Choice]) -> list[Choice]:
     options = [choice for choice in choices if choice.path in open_paths]
     inner = [c for c in choices if c.path.startswith(("task.", "data.columns.")) and c.path not in loaded.origins]
     return list({choice.path: choice for choice in (*named, *options, *inner)}.values())
+
+
+def described(recipe: Recipe, inputs: Sequence[Any]) -> dict[str, object]:
+    """What a run's identity is made of, by dotted path, for the message where it has changed."""
+    asked = recipe.model_dump(mode="json", exclude={"name", "report", "tune"})
+    rows = {f"rows of {entry.name}": entry.sha256[:12] for entry in inputs}
+    code = {"code that prepares data": digest_code("tunewright.data", "tunewright.types")[:12]}
+    return {**dict(leaves(asked)), **rows, **code}
 
 
 def leaves(tree: Mapping[str, Any]) -> list[tuple[str, object]]:

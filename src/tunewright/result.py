@@ -15,7 +15,10 @@ from tunewright.config.load import Loaded
 from tunewright.config.write import to_json
 from tunewright.recipe import Recipe
 from tunewright.report.config import Report as Shown
+from tunewright.store.checkpoints import Commit
+from tunewright.store.digest import digest_code
 from tunewright.store.document import finite_or_none
+from tunewright.store.run import INCIDENTS, RunFolder, changed_since, differences
 from tunewright.types import SPLITS, Base, Checkpoint, Choice, Dataset, Encoded, Measure, Plan, Report
 
 FORMAT = 1
@@ -78,6 +81,40 @@ def training_part(
     }
 
 
+def save_incidents(run: RunFolder, dataset: Dataset, incidents: Sequence[Any]) -> Choice:
+    """Save the spikes of a training so far, with the origin of each row (``file:line``); what to say of the last one."""
+    table = dataset.table("train")
+    columns = (table[name].to_pylist() for name in ("id", "file", "line"))
+    places = {id_: f"{file}:{line}" for id_, file, line in zip(*columns, strict=True)}
+    told = [{**asdict(each), "rows": [places[row] for row in each.row_ids]} for each in incidents]
+    run.write_document(INCIDENTS, {"incidents": told})
+    last, rows = incidents[-1], told[-1]["rows"]
+    named = f"rows {', '.join(rows[:3])}{' ...' if len(rows) > 3 else ''}; {INCIDENTS} has them all"
+    return Choice(f"train.spike.{last.step}", "passed over", f"{last.sentence}; {named}")
+
+
+def read_incidents(run: RunFolder) -> list[dict[str, Any]]:
+    """The spikes that were saved."""
+    found: list[dict[str, Any]] = (run.read_json(INCIDENTS) or {}).get("incidents", [])
+    return found
+
+
+def training_code() -> dict[str, str]:
+    """What must be the same for a training to go on: the digest of the code that trains, and the versions of what computes."""
+    packages = ("tunewright", "torch", "transformers", "tokenizers", "peft")
+    code = {"training code": digest_code("tunewright.train", "tunewright.adapt", "tunewright.infer")[:12]}
+    return {**code, **{package: _version(package) for package in packages}}
+
+
+def check_code(run: RunFolder, latest: Commit | None) -> dict[str, str]:
+    """The code of now. Raises InputError where the training was begun by other code, naming what differs."""
+    origin = training_code()
+    position: Any = {} if latest is None else latest.position
+    if changed := differences(position.get("origin", {}), origin):
+        raise changed_since(run.folder, changed)
+    return origin
+
+
 def verdict_part(report: Report, dataset: Dataset, shown: Shown, task: Any) -> dict[str, Any]:
     """The numbers, the verdict and what stands behind them."""
     return {
@@ -115,12 +152,7 @@ def environment_part() -> dict[str, Any]:
     """The machine and the versions, by an allow-list; no variable of the environment is recorded."""
     import torch
 
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "unknown"
+    found = {package: _version(package) for package in PACKAGES}
     return {
         "environment": {
             "python": sys.version.split()[0],
@@ -136,6 +168,13 @@ def environment_part() -> dict[str, Any]:
 def plain(value: Any) -> Any:
     """The value as JSON can hold it: numbers that are not finite become null, tuples lists, paths text."""
     return finite_or_none(value)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def _measure(measure: Measure) -> dict[str, Any]:

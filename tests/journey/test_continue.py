@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from pages import run_words
 from small_reviews import SMALL, sentences, write_csv
 
 import tunewright
+from tunewright import result
 from tunewright.answering import locate_run
 from tunewright.data import files
 from tunewright.errors import InputError, Interrupted
@@ -21,6 +23,7 @@ from tunewright.pipeline import Watcher, judge_again
 from tunewright.store.events import EventLog
 from tunewright.store.run import to_finish
 from tunewright.store.runs import list_runs
+from tunewright.train.loop import Loop
 from tunewright.types import Choice
 
 
@@ -178,3 +181,67 @@ def test_results_of_old_runs_can_be_judged_again(reviews: Path, tmp_path: Path, 
     content["config"]["origins"] = {}
     (run / "result.json").write_text(json.dumps(content), encoding="utf-8")
     assert judge_again(run)["verdict"]["outcome"] in ("better", "worse", "no evidence")
+
+
+def test_a_changed_recipe_code_or_file_is_refused_by_name_and_a_new_folder_is_the_fork(
+    reviews: Path, tmp_path: Path, tiny_bert_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that was interrupted after three updates is asked to go on; each time something else has changed."""
+    out, steps = tmp_path / "runs" / "one", iter(range(1000))
+    options: dict[str, Any] = {"out": out, "overrides": [f"model={tiny_bert_folder}", *SMALL], "until": "prepare"}
+    with pytest.raises(Interrupted):
+        tunewright.run(
+            reviews, **(options | {"until": "train"}), watcher=Watcher(asked_to_stop=lambda: next(steps) == 2)
+        )
+
+    changed = [*options["overrides"], "train.lr=0.00025", "train.patience=7"]
+    with pytest.raises(InputError, match="holds another run") as refused:
+        tunewright.run(reviews, **(options | {"overrides": changed}))
+    assert "train.lr was 0.003, is 0.00025; train.patience was 0, is 7" in str(refused.value)
+    assert shlex.split(refused.value.hint) == ["--out", f"{out}-2"]
+
+    real = result.training_code()
+    monkeypatch.setattr(result, "training_code", lambda: {**real, "training code": "other", "torch": "9.9"})
+    with pytest.raises(InputError, match="begun by other code") as refused:
+        tunewright.run(reviews, **(options | {"until": "train"}))
+    code = real["training code"]
+    assert f"torch was {real['torch']}, is 9.9; training code was {code}, is other" in str(refused.value)
+    fork = Path(shlex.split(refused.value.hint)[1])
+    assert tunewright.run(reviews, **(options | {"out": fork}))["run"] == str(fork)
+    assert (out / "data" / "train.arrow").samefile(fork / "data" / "train.arrow")  # what is the same is taken over
+
+    with reviews.open("a", encoding="utf-8") as file:
+        file.write('"one more film, quite good",positive,author 99\n')
+    with pytest.raises(InputError, match=r"rows of .*my reviews.csv was [0-9a-f]{12}, is [0-9a-f]{12}"):
+        tunewright.run(reviews, **options)
+    assert EventLog(out / "events.jsonl").read("resumed") == []
+
+
+def test_the_rows_of_a_spike_are_saved_and_its_count_reported(
+    reviews: Path, tmp_path: Path, tiny_bert_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loss and gradients of one update are multiplied by a thousand, as broken rows would do."""
+    real = Loop._accumulate
+
+    def spoilt(self: Loop) -> Any:
+        loss, rows, tokens = real(self)
+        if self.step == 35:
+            torch._foreach_mul_([p.grad for p in self.module.parameters() if p.grad is not None], 1000.0)
+            loss = loss * 1000
+        return loss, rows, tokens
+
+    monkeypatch.setattr(Loop, "_accumulate", spoilt)
+    said: list[Choice] = []
+    options = [f"model={tiny_bert_folder}", *SMALL, "train.epochs=6", "train.batch_size=8", "train.lr=1e-5"]
+    found = tunewright.run(
+        reviews, out=tmp_path / "run", overrides=options, until="train", watcher=Watcher(say=said.append)
+    )
+    (incident,) = found["incidents"]
+    assert incident["step"] == 36
+    assert json.loads((tmp_path / "run" / "incidents.json").read_text(encoding="utf-8"))["incidents"] == [incident]
+    assert len(incident["rows"]) == len(incident["row_ids"]) == 8
+    assert all(row.startswith(str(reviews)) for row in incident["rows"])
+    (choice,) = [each for each in said if each.path == "train.spike.36"]
+    assert f"rows {incident['rows'][0]}" in choice.reason
+    assert [step["step"] for step in found["curves"]["steps"] if step["skipped"]] == [36]
+    assert "1 spike was taken back" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")

@@ -207,3 +207,54 @@ def make_module(make_base: MakeBase) -> Callable[..., Any]:
         return task.attach(make_base(architecture, **changes), seed=3)
 
     return make
+
+
+class Training:
+    """The train stage in a folder of its own; the validation score falls from evaluation to evaluation."""
+
+    def __init__(self, folder: Path, trainable: Trainable, plan: Plan, config: Any, validation: Any) -> None:
+        from tunewright.store.checkpoints import CheckpointStore
+        from tunewright.store.events import EventLog
+
+        self.trainable, self.plan, self.config, self.validation = trainable, plan, config, validation
+        self.checkpoints = CheckpointStore(folder / "checkpoints")
+        self.events = EventLog(folder / "events.jsonl")
+
+    def begin_anew(self, trainable: Trainable) -> None:
+        """As a new process would: nothing is left but the folder."""
+        self.trainable = trainable
+
+    def train(self, examples: Any, stop_after: int | None = None) -> Any:
+        """To the end, or until ``stop_after`` steps are made."""
+        from tunewright.train.train import Fit, Watch, train
+
+        told: list[float] = []
+        watch = Watch(
+            validation=self.validation,
+            score=lambda _: {"accuracy": 1.0 / (1 + len(self.events.read("evaluation")))},
+            metric="accuracy",
+            higher_is_better=True,
+            checkpoints=self.checkpoints,
+            events=self.events,
+            asked_to_stop=lambda: len(told) == stop_after,
+            tell=lambda _label, done, *_: told.append(done),
+        )
+        return train(Fit(trainable=self.trainable, plan=self.plan, config=self.config, seed=5), examples, watch)
+
+    def steps(self) -> list[dict[str, Any]]:
+        """The facts of every step without its time."""
+        return [{**event, "time": ""} for event in self.events.read("step")]
+
+
+@pytest.fixture
+def make_training(tmp_path: Path, make_examples: MakeExamples) -> Callable[..., Training]:
+    """A training of four rows to a batch over two epochs, at a rate of 0.01, on one thread."""
+    from tunewright.train.config import Train
+
+    def make(name: str, trainable: Trainable, decided: Mapping[str, object], **options: Any) -> Training:
+        values = {"device": "cpu", "threads": 1, "epochs": 2, "lr": 1e-2, **decided}
+        plan = Plan(tuple(Choice(f"train.{key}", value, "test") for key, value in values.items()))
+        config = Train.Config(**{"batch_size": 4, **options})
+        return Training(tmp_path / name, trainable, plan, config, make_examples(5, seed=1))
+
+    return make

@@ -14,10 +14,11 @@ from tunewright import extensions
 from tunewright.errors import MachineError
 from tunewright.store.checkpoints import CheckpointStore
 from tunewright.train.state import read_moments, read_weights, write_state
-from tunewright.types import Objective, Step
+from tunewright.types import Objective, Step, Trainable
 
 ADAMW: dict[str, object] = {"name": "adamw", "weight_decay": 0.1}
 SGD: dict[str, object] = {"name": "sgd"}
+CROSS_ENTROPY = Objective("cross_entropy")
 NUM_STEPS = 6
 
 
@@ -104,7 +105,7 @@ def test_so_does_every_method_whose_commits_hold_what_it_trains_alone(
 
     def new_loop() -> Any:
         method = chosen(chosen.Config(**options))
-        trainable = method.wrap(make_module(architecture), Objective("cross_entropy"), 5)
+        trainable = method.wrap(make_module(architecture), CROSS_ENTROPY, 5)
         loop = build_loop(trainable.module, examples, token_budget=40)
         if trainable.look_ahead is not None:
             trainable.look_ahead(examples.ids, lambda *_: None)
@@ -164,6 +165,44 @@ def test_so_does_every_optimiser(
         assert value.dtype == wanted[key].dtype, key
 
 
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("token_budget", [10_000, 30], ids=["whole", "accumulated"])
+@pytest.mark.parametrize("patience", [0, 1], ids=["to the end", "stops early"])
+def test_a_run_that_ends_after_any_step_goes_on_to_the_same_bits(
+    method: str, dtype: str, token_budget: int, patience: int, make_module: Callable[..., Any], make_examples: Any,
+    make_training: Any,
+) -> None:  # fmt: skip
+    """Dropout 0.1 throughout; the train stage itself, interrupted after each step in turn, with all that it remembers.
+
+    One folder is stopped after its first step and again after each of the next ones, so that every step is resumed from.
+    """
+    examples = make_examples(11)
+    chosen: Any = extensions.load("adapt.method", method)
+
+    def trainable() -> Trainable:
+        options = {"dropout": 0.1} if method == "lora" else {}
+        wrapped: Trainable = chosen(chosen.Config(**options)).wrap(make_module("bert"), CROSS_ENTROPY, 5)
+        return wrapped
+
+    decided = {"dtype": dtype, "token_budget": token_budget}
+    straight = make_training("straight", trainable(), decided, patience=patience, evaluate_every=2)
+    wanted = straight.train(examples)
+    num_steps = 4 if patience else NUM_STEPS
+    assert [event["step"] for event in straight.steps()] == list(range(1, num_steps + 1))
+    stopped = make_training("stopped", trainable(), decided, patience=patience, evaluate_every=2)
+    for number in range(1, num_steps + 1):
+        stopped.begin_anew(trainable())
+        found = stopped.train(examples, stop_after=1)
+        assert stopped.checkpoints.latest().step == number
+    assert (found.step, found.metric, found.stopped_because) == (wanted.step, wanted.metric, wanted.stopped_because)
+    assert stopped.steps() == straight.steps()
+    assert (patience == 1) == wanted.stopped_because.startswith("no gain")
+    for name in ("weights.safetensors", "optimizer.safetensors"):
+        last, other = (each.checkpoints.latest().folder / name for each in (stopped, straight))
+        assert last.read_bytes() == other.read_bytes()
+
+
 def test_dropout_is_drawn_from_seed_and_step_alone(
     make_module: Callable[..., Any], make_examples: Any, build_loop: Any
 ) -> None:
@@ -186,7 +225,7 @@ def test_a_run_is_bound_to_its_weights_by_name(
     loop = build_loop(make_module("bert"), make_examples(4))
     store = CheckpointStore(tmp_path)
     commit = store.commit(0, lambda draft: write_state(draft, loop.module, loop.optimizer))
-    adapted = lora().wrap(make_module("bert"), Objective("cross_entropy"), 0).module
+    adapted = lora().wrap(make_module("bert"), CROSS_ENTROPY, 0).module
     wider = make_module("bert", intermediate_size=64)
     for other in (make_module("gpt2"), adapted, wider):
         before = {name: value.clone() for name, value in other.state_dict().items()}

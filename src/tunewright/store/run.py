@@ -38,6 +38,7 @@ from tunewright.store.document import parse_object, render_json
 from tunewright.store.events import EventLog, now_utc
 from tunewright.store.lock import locked
 from tunewright.store.manifest import Facts, is_artifact, safe_name
+from tunewright.words import typed
 
 IDENTITY = "run.json"
 LOCK = ".lock"
@@ -45,6 +46,7 @@ EVENTS = "events.jsonl"
 CHECKPOINTS = "checkpoints"
 RECIPE = "recipe.yaml"
 RESULT = "result.json"
+INCIDENTS = "incidents.json"
 
 _STAGE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
@@ -68,11 +70,13 @@ class RunFolder:
         identity: str | None = None,
         command: Sequence[str] = (),
         versions: Mapping[str, str] = MappingProxyType({}),
+        asked: Mapping[str, object] = MappingProxyType({}),
     ) -> Self:
         """The run in ``folder``; with ``create`` an absent or empty folder becomes one with this identity.
 
-        ``command`` and ``versions`` are noted when it is made. Raises InputError when there is no run, when the folder
-        holds other files, or a run of another identity; CorruptError when ``run.json`` is damaged; MachineError.
+        ``command``, ``versions`` and ``asked`` (what the identity is made of, by dotted path) are noted when it is made. Raises
+        InputError when there is no run, when the folder holds other files, or a run of another identity, with what differs
+        in ``asked``; CorruptError when ``run.json`` is damaged; MachineError.
         """
         described = _read_identity(folder)
         if described is None:
@@ -84,6 +88,7 @@ class RunFolder:
                 "created": now_utc(),
                 "command": list(command),
                 "versions": {"python": sys.version.split()[0], **versions},
+                "asked": dict(asked),
             }
             durable.replace_document(folder / IDENTITY, render_json(described))
         found = cls(
@@ -94,7 +99,7 @@ class RunFolder:
             dict(described["versions"]),
         )
         if identity is not None and found.identity != identity:
-            raise _other_run(folder, found, identity)
+            raise _other_run(folder, found, identity, differences(described.get("asked") or {}, asked))
         return found
 
     # -------------------------------------------------------------------------------------------------------- stages
@@ -302,11 +307,29 @@ def _no_run(folder: Path) -> InputError:
     )
 
 
-def _other_run(folder: Path, found: RunFolder, identity: str) -> InputError:
+def differences(before: Mapping[str, object], now: Mapping[str, object]) -> str:
+    """What has another value now, with the old and the new one; empty where nothing is known or nothing differs."""
+    paths = sorted(path for path in before.keys() | now.keys() if before and before.get(path) != now.get(path))
+    shown = [f"{path} was {typed(before.get(path))}, is {typed(now.get(path))}" for path in paths[:4]]
+    return "; ".join([*shown, f"and {len(paths) - 4} more"] if len(paths) > 4 else shown)
+
+
+def changed_since(folder: Path, changed: str) -> InputError:
+    """The error for a training that other code began, with what has changed since."""
+    return InputError(
+        "this training was begun by other code, so going on would not give what either gives",
+        where=str(folder),
+        given=changed,
+        allowed="the same versions, to go on with it, or a new folder, to train again on the data prepared here",
+        hint=_beside(folder),
+    )
+
+
+def _other_run(folder: Path, found: RunFolder, identity: str, changed: str) -> InputError:
     return InputError(
         "the folder holds another run: its recipe, data or model differ",
         where=str(folder),
-        given=f"identity {identity[:12]}, the folder has {found.identity[:12]} of {found.created}",
-        allowed="the folder of the same run, to go on with it, or a new one",
+        given=changed or f"identity {identity[:12]}, the folder has {found.identity[:12]} of {found.created}",
+        allowed="the folder of the same run, to go on with it, or a new one, which takes over the data where they are the same",
         hint=_beside(folder),
     )

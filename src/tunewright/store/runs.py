@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from tunewright.errors import CorruptError, GateError, InputError, nearest
@@ -141,7 +142,9 @@ def withdraw(folder: Path, parents: Sequence[Path]) -> None:
 
 
 @contextmanager
-def begun(folder: Path, identity: str, command: Sequence[str], kept: str) -> Iterator[RunFolder]:
+def begun(
+    folder: Path, identity: str, command: Sequence[str], kept: str, asked: Mapping[str, object] = MappingProxyType({})
+) -> Iterator[RunFolder]:
     """The run in ``folder``, made if it is not there, and locked for the length of a ``with`` block.
 
     One that is new is taken back where a mistake or a gate ends the block before the folder holds anything called
@@ -149,7 +152,7 @@ def begun(folder: Path, identity: str, command: Sequence[str], kept: str) -> Ite
     """
     is_new = not folder.exists()
     parents = [parent for parent in folder.absolute().parents if not parent.exists()]
-    opened = RunFolder.open(folder, create=True, identity=identity, command=command)
+    opened = RunFolder.open(folder, create=True, identity=identity, command=command, asked=asked)
     try:
         with opened.lock():
             yield opened

@@ -75,10 +75,14 @@ class Average(Consumer):
         """Leave the means in the place of the weights: training is over."""
         self._put(self.means)
 
-    def write(self, draft: Draft) -> None:
-        """Write the means into the draft of a commit."""
-        if self.means:
-            save_file({name: value.cpu().contiguous() for name, value in self.means.items()}, str(draft.path(MEANS)))
+    def copies(self) -> dict[str, torch.Tensor]:
+        """The means of now, in main memory."""
+        return {name: value.to("cpu", copy=True).contiguous() for name, value in self.means.items()}
+
+    def write(self, draft: Draft, means: dict[str, torch.Tensor]) -> None:
+        """Write ``copies`` into the draft of a commit."""
+        if means:
+            save_file(means, str(draft.path(MEANS)))
 
     def read(self, folder: Path) -> None:
         """Load the means of a commit."""

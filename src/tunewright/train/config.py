@@ -66,6 +66,8 @@ class Train:
         allow: list[Literal["memory", "disk"]] = Option(
             [], "Shortages that do not stop a run whose forecast does not fit: memory, disk.", examples=[["memory"]]
         )
+        heal: bool = Option(True, "Take spikes back and pass over their batches; stop a run whose model has collapsed.")
+        keep_last: int = Option(1, "Commits kept beside the best one, the newest first.", ge=1, le=1000)
         commit_seconds: float = Option(
             60.0, "Longest time between commits; what is lost when the process dies.", gt=0.0
         )

@@ -1,7 +1,7 @@
 """What listens to the Steps and answers with directives. Each is small, knows one thing, and can be left out.
 
-A consumer has ``saw(step)`` after every update and ``evaluated(evaluation)`` after every evaluation. What ``StopEarly``
-remembers is part of each checkpoint, so that resuming goes on as if nothing had happened.
+A consumer has ``saw(step)`` after every update and ``evaluated(evaluation)`` after every evaluation. What one remembers that
+decides about the run (``state``) is part of each checkpoint, so that resuming goes on as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -10,26 +10,34 @@ import math
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tunewright.errors import GateError
 from tunewright.types import Directive, Step, Tell
 from tunewright.words import counted
+
+if TYPE_CHECKING:
+    from tunewright.train.collapse import Signs
 
 NOTHING: Collection[Directive] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """The metrics on the validation rows after a step; ``value`` is the declared one."""
+    """The metrics on the validation rows after a step; ``value`` is the declared one; ``signs`` are those of a collapse."""
 
     step: int
     epoch: float
     value: float
     metrics: Mapping[str, float | None]
+    signs: Signs | None = None
 
 
 class Consumer:
     """Hears everything and says nothing; a consumer overrides what it needs."""
+
+    def begin(self) -> None:
+        """Told right before the first step of this process."""
 
     def saw(self, step: Step) -> Collection[Directive]:
         """Told of every update."""
@@ -66,6 +74,10 @@ class CommitEvery(Consumer):
         self.seconds = seconds
         self.clock = clock
         self.last = clock()
+
+    def begin(self) -> None:
+        """The clock starts."""
+        self.last = self.clock()
 
     def saw(self, step: Step) -> Collection[Directive]:
         """Due or not."""
@@ -147,6 +159,14 @@ class StopWhenLost(Consumer):
             )
         return NOTHING
 
+    def state(self) -> dict[str, object]:
+        """For the checkpoint."""
+        return {"num_in_a_row": self.num_in_a_row}
+
+    def restore(self, state: Mapping[str, object]) -> None:
+        """From the checkpoint."""
+        self.num_in_a_row = int(str(state["num_in_a_row"]))
+
 
 class StopWhenAsked(Consumer):
     """Turns an interruption (Ctrl-C, SIGTERM) into a commit and a stop at the next step."""
@@ -221,6 +241,10 @@ class Progress(Consumer):
         self.num_examples = 0
         self.smooth: float | None = None
         self.last = ""
+
+    def begin(self) -> None:
+        """The clock starts."""
+        self.started = time.monotonic()
 
     def saw(self, step: Step) -> Collection[Directive]:
         """Update the bar."""

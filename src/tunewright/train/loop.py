@@ -79,6 +79,8 @@ class Loop:
         self.update = Update(module, optimizer, self.worker, settings.clip_norm)
         self.step = 0
         self.num_skipped = 0
+        self.share: Callable[[int], float] = lambda _: 1.0
+        """The share of its rate that an update is given; one of 0 is computed and left out."""
 
     def steps(self) -> Generator[Step, Collection[Directive], None]:
         """Yield a Step after each update; ends after the last one or when ``Directive.STOP`` is sent."""
@@ -96,21 +98,23 @@ class Loop:
         """Go on after the step at which ``state`` was taken."""
         self.step = state["step"]
         self.num_skipped = state["num_skipped"]
+        self.worker.take_up()
 
     def _update(self) -> Step:
-        lr = self.rate(self.step)
+        share = self.share(self.step)
+        lr = self.rate(self.step) * share
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group.get("factor", 1.0)
         torch.manual_seed(_seed_of_step(self.settings.seed, self.step))
         loss, row_ids, num_tokens = self._accumulate()
         norm = self.update.norm()
-        finite = bool(torch.isfinite(norm) & torch.isfinite(loss))
-        if finite:
-            self.update.apply(norm)
-        else:
-            self.num_skipped += 1
+        finite = torch.isfinite(norm) & torch.isfinite(loss)
+        if share:
+            self.update.apply(norm, finite)
         self.update.clear()
         self.step += 1
+        skipped = not (share and bool(finite))
+        self.num_skipped += skipped
         return Step(
             step=self.step,
             epoch=self.step / self.batches.steps_per_epoch,
@@ -119,7 +123,7 @@ class Loop:
             gradient_norm=float(norm),
             num_examples=len(row_ids),
             num_tokens=num_tokens,
-            skipped=not finite,
+            skipped=skipped,
             row_ids=row_ids,
         )
 

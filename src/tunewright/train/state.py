@@ -21,6 +21,9 @@ WEIGHTS = "weights.safetensors"
 MOMENTS = "optimizer.safetensors"
 
 
+Tensors = dict[str, torch.Tensor]
+
+
 def changing(module: torch.nn.Module) -> dict[str, torch.Tensor]:
     """The tensors that training can change, by name; one that two layers share is there once."""
     saved = module.state_dict(keep_vars=True)
@@ -28,11 +31,27 @@ def changing(module: torch.nn.Module) -> dict[str, torch.Tensor]:
     return trained | {name: value for name, value in module.named_buffers() if name in saved}
 
 
-def write_state(draft: Draft, module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def tensors_of(
+    module: torch.nn.Module, optimizer: torch.optim.Optimizer, *, copies: bool = False
+) -> tuple[Tensors, Tensors]:
+    """What the two files hold, in main memory; with ``copies`` nothing is shared with what trains on."""
+
+    def stored(value: torch.Tensor) -> torch.Tensor:
+        return value.detach().to("cpu", copy=copies).contiguous()
+
+    weights = {name: stored(value) for name, value in changing(module).items()}
+    return weights, {name: stored(value) for name, value in _moments(module, optimizer).items()}
+
+
+def write_tensors(draft: Draft, weights: Tensors, moments: Tensors) -> None:
     """Write both files into the draft of a commit."""
-    stored = {name: value.detach().cpu().contiguous() for name, value in changing(module).items()}
-    save_file(stored, str(draft.path(WEIGHTS)))
-    save_file(_moments(module, optimizer), str(draft.path(MOMENTS)))
+    save_file(weights, str(draft.path(WEIGHTS)))
+    save_file(moments, str(draft.path(MOMENTS)))
+
+
+def write_state(draft: Draft, module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Write the state of now into the draft of a commit."""
+    write_tensors(draft, *tensors_of(module, optimizer))
 
 
 def read_weights(folder: Path, module: torch.nn.Module) -> None:
@@ -55,8 +74,9 @@ def read_weights(folder: Path, module: torch.nn.Module) -> None:
 
 
 def read_moments(folder: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Load the moments into the optimiser, which was made anew over the same parameters."""
+    """Load the moments into the optimiser over the same parameters, in place of those that it has."""
     stored = load_file(str(folder / MOMENTS))
+    optimizer.state.clear()
     parameters = dict(module.named_parameters())
     for key, value in stored.items():
         name, _, moment = key.rpartition("|")
@@ -69,5 +89,5 @@ def _moments(module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[
     for name, parameter in module.named_parameters():
         for moment, value in optimizer.state.get(parameter, {}).items():
             if isinstance(value, torch.Tensor):
-                found[f"{name}|{moment}"] = value.detach().cpu().contiguous()
+                found[f"{name}|{moment}"] = value
     return found

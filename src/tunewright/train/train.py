@@ -1,21 +1,24 @@
 """The train stage: run the loop, obey the consumers, commit, and end with the best checkpoint.
 
-Plan ─▶ train: Loop.steps ─▶ consumers ─▶ evaluate | commit | stop ─▶ Checkpoint
+Plan ─▶ train: Loop.steps ─▶ consumers ─▶ evaluate | commit | roll back | stop ─▶ Checkpoint
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from tunewright import extensions
+from tunewright.errors import GateError
 from tunewright.infer.native.kernels import use_kernels
 from tunewright.infer.predict import predict_logits
 from tunewright.train.average import Average
 from tunewright.train.batches import Batches, Examples, token_weights
+from tunewright.train.collapse import StopWhenCollapsed, signs_of
+from tunewright.train.committing import Commits
 from tunewright.train.config import Train
 from tunewright.train.consumers import (
     CommitEvery,
@@ -32,12 +35,13 @@ from tunewright.train.consumers import (
 from tunewright.train.loop import Loop, LossFunction, Settings
 from tunewright.train.optim import make_optimizer
 from tunewright.train.schedule import rate_at
-from tunewright.train.state import read_moments, read_weights, write_state
+from tunewright.train.spikes import Incident, Spikes
+from tunewright.train.state import read_moments, read_weights, tensors_of, write_tensors
 from tunewright.types import Checkpoint, Directive, Floats, Objective, Plan, Tell, Trainable, tell_nobody
 
 if TYPE_CHECKING:
     from tunewright.store.artifact import Draft
-    from tunewright.store.checkpoints import CheckpointStore
+    from tunewright.store.checkpoints import CheckpointStore, Commit
     from tunewright.store.events import EventLog
 
 
@@ -59,8 +63,9 @@ class Fit:
 class Watch:
     """Who watches a training: score(outputs[N, C] of the validation rows), the declared metric, and where facts go.
 
-    ``measured(number, value)`` is told the declared metric after each evaluation, counted from 1. ``rehearse`` is handed
-    the loop before the first step of this process and leaves it as it was.
+    ``measured(number, value)`` is told the declared metric after each evaluation, counted from 1; ``healed(incidents)``
+    all spikes so far, after each. ``origin`` names the code and versions that train; each commit holds it. ``rehearse`` is
+    handed the loop before the first step of this process and leaves it as it was.
     """
 
     validation: Examples
@@ -71,6 +76,8 @@ class Watch:
     events: EventLog
     asked_to_stop: Callable[[], bool]
     measured: Callable[[int, float], None] = lambda *_: None
+    healed: Callable[[Sequence[Incident]], None] = lambda _: None
+    origin: Mapping[str, str] = field(default_factory=dict)
     tell: Tell = tell_nobody
     rehearse: Callable[[Loop], None] | None = None
 
@@ -124,22 +131,16 @@ def train(fit: Fit, examples: Examples, watch: Watch) -> Checkpoint:
     """Train to the end, from the last commit if there is one; the module ends with the best checkpoint's weights."""
     loop = make_loop(fit, examples)
     average = Average(fit.config.average, loop)
-    early = StopEarly(patience=fit.config.patience, target=fit.config.target, higher_is_better=watch.higher_is_better)
-    latest = watch.checkpoints.latest()
-    if latest is not None:
-        read_weights(latest.folder, loop.module)
-        read_moments(latest.folder, loop.module, loop.optimizer)
-        position: Any = latest.position
-        loop.restore(position["loop"])
-        early.restore(position["early"])
-        average.read(latest.folder)
-    run = _Run(loop, watch, early, average, fit)
-    if not run.finished:
-        _look_ahead(fit, examples, watch.tell)
-        if watch.rehearse is not None:
-            watch.rehearse(loop)
-            run = _Run(loop, watch, early, average, fit)  # whose clocks start now
-        run.drive()
+    with Commits(watch.checkpoints) as commits:
+        run = _Run(loop, watch, commits, average, fit)
+        latest = watch.checkpoints.latest()
+        if latest is not None:
+            run.take_up(latest)
+        if not run.finished:
+            _look_ahead(fit, examples, watch.tell)
+            if watch.rehearse is not None:
+                watch.rehearse(loop)
+            run.drive()
     best = watch.checkpoints.best() or watch.checkpoints.latest()
     assert best is not None
     read_weights(best.folder, loop.module)
@@ -158,24 +159,42 @@ def _look_ahead(fit: Fit, examples: Examples, tell: Tell) -> None:
 class _Run:
     """Drives a loop and obeys its consumers."""
 
-    def __init__(self, loop: Loop, watch: Watch, early: StopEarly, average: Average, fit: Fit) -> None:
+    def __init__(self, loop: Loop, watch: Watch, commits: Commits, average: Average, fit: Fit) -> None:
         self.loop = loop
         self.average = average
         self.watch = watch
-        self.early = early
-        num_steps = loop.settings.num_steps
-        every = fit.config.evaluate_every or loop.batches.steps_per_epoch
+        self.commits = commits
+        num_steps, lr, config = loop.settings.num_steps, float(fit.plan["train.lr"]), fit.config
+        every = config.evaluate_every or loop.batches.steps_per_epoch
+        higher = watch.higher_is_better
+        self.early = StopEarly(patience=config.patience, target=config.target, higher_is_better=higher)
+        self.spikes = Spikes(lr)
+        collapse, lost = StopWhenCollapsed(higher_is_better=higher, lr=lr), StopWhenLost(MOST_SKIPPED, lr)
+        self.remembering: Mapping[str, Any] = {
+            "loop": loop, "early": self.early, "spikes": self.spikes, "collapse": collapse, "lost": lost
+        }  # fmt: skip
+        loop.share = self.spikes.share
         self.consumers: Sequence[Consumer] = (
             average,
             Events(lambda kind, facts: watch.events.append(kind, **facts)),
             Progress(watch.tell, num_steps),
             EvaluateEvery(every, num_steps),
             Measured(watch.measured, every),
-            early,
-            CommitEvery(fit.config.commit_seconds),
-            StopWhenLost(MOST_SKIPPED, float(fit.plan["train.lr"])),
+            *((self.spikes, collapse) if config.heal else ()),
+            self.early,
+            CommitEvery(config.commit_seconds),
+            lost,
             StopWhenAsked(watch.asked_to_stop),
         )
+
+    def take_up(self, commit: Commit) -> None:
+        """Go back, or on, to the state of a commit: weights, moments, position and what the consumers remember."""
+        read_weights(commit.folder, self.loop.module)
+        read_moments(commit.folder, self.loop.module, self.loop.optimizer)
+        self.average.read(commit.folder)
+        position: Any = commit.position
+        for name, each in self.remembering.items():
+            each.restore(position[name])
 
     @property
     def finished(self) -> bool:
@@ -191,16 +210,21 @@ class _Run:
 
     def drive(self) -> None:
         """Step until the end, answering each Step with the consumers' directives."""
+        for consumer in self.consumers:
+            consumer.begin()
         steps = self.loop.steps()
         step = next(steps)
         while True:
+            self.commits.raise_failure()
             told = [directive for consumer in self.consumers for directive in consumer.saw(step)]
             metric: float | None = None
-            if Directive.EVALUATE in told:
+            if Directive.ROLL_BACK in told:
+                self._roll_back()
+            elif Directive.EVALUATE in told:
                 evaluation = self._evaluate(step.epoch)
                 metric = evaluation.value
                 told += [directive for consumer in self.consumers for directive in consumer.evaluated(evaluation)]
-            if Directive.COMMIT in told or Directive.STOP in told:
+            if {Directive.COMMIT, Directive.ROLL_BACK, Directive.STOP} & set(told):
                 self._commit(metric)
             try:
                 step = steps.send(told)
@@ -216,20 +240,51 @@ class _Run:
         metrics["loss"] = float(loss / count)
         value = metrics[self.watch.metric]
         return Evaluation(
-            step=self.loop.step, epoch=epoch, value=float("nan") if value is None else float(value), metrics=metrics
+            step=self.loop.step,
+            epoch=epoch,
+            value=float("nan") if value is None else float(value),
+            metrics=metrics,
+            signs=signs_of(outputs, validation.targets, self.loop.module),
         )
 
+    def _roll_back(self) -> None:
+        """Take back what was done since the last commit; the commit that follows holds the incident."""
+        self.commits.settle()
+        incident, last = self.spikes.found, self.watch.checkpoints.latest()
+        assert incident is not None
+        if last is None:
+            raise GateError(
+                "a spike, and no commit to go back to",
+                where=f"step {incident.step}",
+                given=incident.sentence,
+                allowed="the commit made at the end of the warm-up, undamaged",
+                hint="take the run's folder away and start again",
+            )
+        self.take_up(last)
+        self.watch.events.rewind(last.step)
+        try:
+            self.spikes.take_in(incident)
+        finally:
+            self.watch.healed(self.spikes.incidents)
+
     def _commit(self, metric: float | None) -> None:
-        position: dict[str, object] = {"loop": self.loop.state(), "early": self.early.state()}
+        position = {name: each.state() for name, each in self.remembering.items()}
         self.watch.events.flush()  # the log must reach as far as the checkpoint
-        self.watch.checkpoints.commit(
+        self.commits.commit(
             self.loop.step,
-            self._write,
-            position=position,
+            self._writer(),
+            position={**position, "origin": dict(self.watch.origin)},
             metric=metric,
             keep_best="max" if self.watch.higher_is_better else "min",
         )
 
-    def _write(self, draft: Draft) -> None:
-        write_state(draft, self.loop.module, self.loop.optimizer)
-        self.average.write(draft)
+    def _writer(self) -> Callable[[Draft], None]:
+        """What writes the state of now, whatever is trained meanwhile."""
+        weights, moments = tensors_of(self.loop.module, self.loop.optimizer, copies=True)
+        means = self.average.copies()
+
+        def write(draft: Draft) -> None:
+            write_tensors(draft, weights, moments)
+            self.average.write(draft, means)
+
+        return write

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 
+from tunewright.train.mask import masked_step
 from tunewright.train.optimizer.adamw import KernelAdamw
 from tunewright.train.worker import Worker
 
@@ -32,28 +33,30 @@ class Update:
 
     def norm(self) -> torch.Tensor:
         """The norm of all gradients."""
+        left = self._gradients()
         if not isinstance(self.optimizer, KernelAdamw):
-            return torch.nn.utils.get_total_norm(
-                [each.grad for each in self.module.parameters() if each.grad is not None]
-            )
-        held = self.worker.held()
-        left = [each.grad for each in self.module.parameters() if each.grad is not None]
-        return self.optimizer.native.square_sum([*(each.contiguous() for each in held.values()), *left]).sqrt().float()
+            return torch.nn.utils.get_total_norm(left)
+        held = [each.contiguous() for each in self.worker.held().values()]
+        return self.optimizer.native.square_sum([*held, *left]).sqrt().float()
 
-    def apply(self, norm: torch.Tensor) -> None:
-        """Scale the gradients down to the clipping norm (Pascanu et al. 2013, algorithm 1), and step."""
-        clip = min(1.0, self.clip_norm / (float(norm) + 1e-6)) if self.clip_norm else 1.0
+    def apply(self, norm: torch.Tensor, finite: torch.Tensor) -> None:
+        """Scale the gradients down to the clipping norm (Pascanu et al. 2013, algorithm 1) and step, if ``finite``."""
         if isinstance(self.optimizer, KernelAdamw):
-            self.optimizer.clip, self.optimizer.gradients = clip, self.worker.held()
-            self.optimizer.step()
-            self.optimizer.gradients = {}
+            if bool(finite):
+                self.optimizer.clip = min(1.0, self.clip_norm / (float(norm) + 1e-6)) if self.clip_norm else 1.0
+                self.optimizer.gradients = self.worker.held()
+                self.optimizer.step()
+                self.optimizer.gradients = {}
             return
-        if clip < 1.0:
-            torch._foreach_mul_([each.grad for each in self.module.parameters() if each.grad is not None], clip)
-        self.optimizer.step()
+        if self.clip_norm:
+            torch.nn.utils.clip_grads_with_norm_(self.module.parameters(), self.clip_norm, norm)
+        masked_step(self.optimizer, finite)
         self.worker.take_up()
 
     def clear(self) -> None:
         """Let all gradients go."""
         self.worker.let_go()
         self.optimizer.zero_grad(set_to_none=True)
+
+    def _gradients(self) -> list[torch.Tensor]:
+        return [each.grad for each in self.module.parameters() if each.grad is not None]

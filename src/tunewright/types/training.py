@@ -26,10 +26,11 @@ class Step:
 
 
 class Directive(Enum):
-    """What a consumer of Steps tells the loop. Several may be given; all are obeyed, ``STOP`` last."""
+    """What a consumer of Steps tells the loop. All are obeyed, ``STOP`` last; but ``ROLL_BACK`` bars an evaluation."""
 
     EVALUATE = "evaluate"
     COMMIT = "commit"
+    ROLL_BACK = "roll back"
     STOP = "stop"
 
 

@@ -59,7 +59,15 @@ def make_examples() -> Callable[..., Examples]:
 
 def plan(**decided: object) -> Plan:
     """What the probe would have decided."""
-    values = {"device": "cpu", "threads": 1, "dtype": "fp32", "kernels": "torch", "token_budget": 1000, "epochs": 2, "lr": 0.05}
+    values = {
+        "device": "cpu",
+        "threads": 1,
+        "dtype": "fp32",
+        "kernels": "torch",
+        "token_budget": 1000,
+        "epochs": 2,
+        "lr": 0.05,
+    }
     return Plan(tuple(Choice(f"train.{name}", value, "test") for name, value in {**values, **decided}.items()))
 
 

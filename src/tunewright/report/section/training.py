@@ -21,7 +21,7 @@ def training(result: Node) -> Markup:
     found = result["curves"]
     steps, evaluations = found["steps"].items(), found["evaluations"].items()
     charts = [one for one in (_loss(steps, evaluations), _metric(evaluations, found["best_step"].number())) if one]
-    told = _told(found, steps)
+    told = _told(found, steps, len(result["incidents"].items()))
     lesser = [
         one for one in (_line(steps, "lr", "Learning rate"), _line(steps, "gradient_norm", "Gradient norm")) if one
     ]
@@ -36,7 +36,7 @@ def training(result: Node) -> Markup:
     )
 
 
-def _told(found: Node, steps: Sequence[Node]) -> Markup | None:
+def _told(found: Node, steps: Sequence[Node], num_spikes: int) -> Markup | None:
     parts = []
     if steps and (last := steps[-1]["step"].number()):
         epochs = steps[-1]["epoch"].number()
@@ -49,8 +49,11 @@ def _told(found: Node, steps: Sequence[Node]) -> Markup | None:
     skipped = sum(1 for step in steps if step["skipped"].value is True)
     if skipped:
         parts.append(
-            f"{counted(skipped, 'step was', 'steps were')} not applied because loss or gradient was not finite."
+            f"{counted(skipped, 'step was', 'steps were')} not applied: loss or gradient was not finite, or a spike."
         )
+    if num_spikes:
+        spikes = counted(num_spikes, "spike was", "spikes were")
+        parts.append(f"{spikes} taken back and the batch passed over; incidents.json names the rows.")
     return paragraph(datum(" ".join(parts))) if parts else None
 
 
