@@ -70,6 +70,13 @@ ALLOWED = (
         "pip's settings are asked of pip, which alone knows where they stand",
         _command("-m", "pip", "config", "list"),
     ),
+    Allowance(
+        _PROCESS,
+        "tunewright.train.launch",
+        "torchrun, where a recipe asks for several processes",
+        lambda arguments: list(arguments[1][1:3]) == ["-m", "torch.distributed.run"],
+    ),
+    Allowance(_PROCESS, "torch.distributed.elastic", "torchrun starts the ranks that it was asked for"),
     Allowance(frozenset({"os.fork"}), "kill_campaign", "forks the runs that it kills", is_direct=True),
     Allowance(_PROCESS, "audit_hook", "a process that a test starts through the fixture, watched like the test"),
 )

@@ -13,7 +13,10 @@ from sources import PACKAGE, calls, dotted, imported, parse, python_files
 ALLOWED: dict[str, str] = {}
 """Exceptions to the gate by file. It stays empty."""
 
-PROCESSES = {"assets/settings.py": "asks `pip config list`: pip alone knows where its settings stand"}
+PROCESSES = {
+    "assets/settings.py": "asks `pip config list`: pip alone knows where its settings stand",
+    "train/launch.py": "starts torchrun, which starts the processes of one training",
+}
 NETWORK = {
     "assets/index.py": "looks for the pinned file on the package index that pip is set to",
     "assets/transfer.py": "takes the pinned file from there",
@@ -28,6 +31,7 @@ SCRATCH = {
     "assets/convert/vader.py": "takes its scratch file out of the private folder of a draft",
     "assets/fetch.py": "takes unpacked members out of the private folder of a draft",
     "assets/transfer.py": "receives the archive in the private folder of a draft",
+    "train/launch.py": "the file at which the processes of this machine meet, and what they say when they fail; gone at the end",
     "data/filling.py": "takes its spool out of the private folder of a draft",
 }
 """Files that write without the store because they write into a folder that the store has given and will hash."""

@@ -6,7 +6,8 @@ The Plan is saved and reused by resume and replay: a run never changes its numer
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -47,6 +48,11 @@ def make_plan(config: Train.Config, base: Base, num_rows: int, lr_factor: float 
             _asked("lr", config.lr) or _usual_rate(base, lr_factor),
         )
     )
+
+
+def read_plan(saved: Mapping[str, Any]) -> Plan:
+    """The plan as ``plan.json`` has it."""
+    return Plan(tuple(Choice(**choice) for choice in saved["choices"]))
 
 
 def _asked(name: str, value: object) -> Choice | None:

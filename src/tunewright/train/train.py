@@ -6,14 +6,14 @@ Plan ─▶ train: Loop.steps ─▶ consumers ─▶ evaluate | commit | stop �
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from tunewright import extensions
-from tunewright.infer.predict import predict_logits
-from tunewright.train.batches import Batches, Examples, token_weights
+from tunewright.train.batches import Batches, Examples
 from tunewright.train.config import Train
 from tunewright.train.consumers import (
     CommitEvery,
@@ -29,8 +29,8 @@ from tunewright.train.consumers import (
 )
 from tunewright.train.loop import Loop, LossFunction, Settings
 from tunewright.train.optim import make_optimizer, rate_at
-from tunewright.train.state import read_moments, read_weights, write_state
-from tunewright.types import Checkpoint, Directive, Floats, Objective, Plan, Tell, Trainable, tell_nobody
+from tunewright.train.ranks import ALONE, Alone
+from tunewright.types import Checkpoint, Directive, Floats, Objective, Plan, Step, Tell, Trainable, tell_nobody
 
 if TYPE_CHECKING:
     from tunewright.store.checkpoints import CheckpointStore
@@ -43,12 +43,13 @@ MOST_SKIPPED = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
-    """What one training needs besides its rows: the collaborators that pipeline composes."""
+    """What one training needs besides its rows: the collaborators that pipeline composes; ``ranks`` is who computes it."""
 
     trainable: Trainable
     plan: Plan
     config: Train.Config
     seed: int
+    ranks: Alone = field(default=ALONE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,28 +72,32 @@ class Watch:
 
 def make_loop(fit: Fit, examples: Examples) -> Loop:
     """The loop over ``examples``, ready at step 0."""
-    plan, config = fit.plan, fit.config
-    torch.set_num_threads(int(plan["train.threads"]))
-    fit.trainable.module.to(str(plan["train.device"]))
+    plan, config, ranks = fit.plan, fit.config, fit.ranks
+    torch.set_num_threads(max(1, int(plan["train.threads"]) // ranks.num_local))
+    loss_function = make_loss(fit.trainable.phases[0].objective)
+    module = ranks.place(
+        fit.trainable.module, loss_function, device=str(plan["train.device"]), dtype=str(plan["train.dtype"])
+    )
     batches = Batches(
         examples, batch_size=config.batch_size, token_budget=int(plan["train.token_budget"]), seed=fit.seed
     )
     num_steps = int(plan["train.epochs"]) * batches.steps_per_epoch
     lr = float(plan["train.lr"])
     return Loop(
-        fit.trainable.module,
-        loss_function=make_loss(fit.trainable.phases[0].objective),
+        module,
+        loss_function=loss_function,
         batches=batches,
-        optimizer=make_optimizer(config.optimizer, fit.trainable.module, lr),
+        optimizer=make_optimizer(config.optimizer, module, lr),
         rate=lambda step: rate_at(config.optimizer, step, num_steps, lr),
         settings=Settings(
             num_steps=num_steps,
             seed=fit.seed,
             clip_norm=config.clip_norm,
-            dtype=str(plan["train.dtype"]),
+            dtype="fp32" if ranks.keeps_precision else str(plan["train.dtype"]),
             device=str(plan["train.device"]),
             copies=fit.trainable.look_ahead is None,
         ),
+        ranks=ranks,
     )
 
 
@@ -115,9 +120,9 @@ def train(fit: Fit, examples: Examples, watch: Watch) -> Checkpoint:
     loop = make_loop(fit, examples)
     early = StopEarly(patience=fit.config.patience, target=fit.config.target, higher_is_better=watch.higher_is_better)
     latest = watch.checkpoints.latest()
+    fit.ranks.same(latest.number if latest else 0)
     if latest is not None:
-        read_weights(latest.folder, loop.module)
-        read_moments(latest.folder, loop.module, loop.optimizer)
+        fit.ranks.read(latest.folder, loop.module, loop.optimizer)
         position: Any = latest.position
         loop.restore(position["loop"])
         early.restore(position["early"])
@@ -127,7 +132,7 @@ def train(fit: Fit, examples: Examples, watch: Watch) -> Checkpoint:
         run.drive()
     best = watch.checkpoints.best() or watch.checkpoints.latest()
     assert best is not None
-    read_weights(best.folder, loop.module)
+    ALONE.read(best.folder, fit.trainable.module)
     return Checkpoint(
         folder=best.folder, step=best.step, digest=best.digest, metric=best.metric, stopped_because=run.stopped_because
     )
@@ -157,6 +162,9 @@ class _Run:
             StopWhenLost(MOST_SKIPPED, float(fit.plan["train.lr"])),
             StopWhenAsked(watch.asked_to_stop),
         )
+        self.ranks = fit.ranks
+        if self.ranks.rank > 0:  # the first rank decides and writes; a wish to stop is heard everywhere
+            self.consumers = self.consumers[-1:]
 
     @property
     def finished(self) -> bool:
@@ -175,12 +183,12 @@ class _Run:
         steps = self.loop.steps()
         step = next(steps)
         while True:
-            told = [directive for consumer in self.consumers for directive in consumer.saw(step)]
+            told = list(self.ranks.agree(partial(self._told, step)))
             metric: float | None = None
             if Directive.EVALUATE in told:
                 evaluation = self._evaluate(step.epoch)
                 metric = evaluation.value
-                told += [directive for consumer in self.consumers for directive in consumer.evaluated(evaluation)]
+                told += self.ranks.agree(partial(self._told, evaluation))
             if Directive.COMMIT in told or Directive.STOP in told:
                 self._commit(metric)
             try:
@@ -188,9 +196,14 @@ class _Run:
             except StopIteration:
                 return
 
+    def _told(self, fact: Step | Evaluation) -> list[Directive]:
+        if isinstance(fact, Step):
+            return [directive for consumer in self.consumers for directive in consumer.saw(fact)]
+        return [directive for consumer in self.consumers for directive in consumer.evaluated(fact)]
+
     def _evaluate(self, epoch: float) -> Evaluation:
         validation = self.watch.validation
-        outputs = predict_logits(self.loop.worker.module, validation.ids, weights=token_weights(validation))
+        outputs = self.ranks.predict(validation)
         metrics = dict(self.watch.score(outputs))
         loss, count = self.loop.loss_function.judge(torch.from_numpy(outputs), {"target": validation.targets})
         metrics["loss"] = float(loss / count)
@@ -200,11 +213,14 @@ class _Run:
         )
 
     def _commit(self, metric: float | None) -> None:
+        if self.ranks.rank > 0:
+            self.ranks.help_to_write(self.loop.module, self.loop.optimizer)
+            return
         position: dict[str, object] = {"loop": self.loop.state(), "early": self.early.state()}
         self.watch.events.flush()  # the log must reach as far as the checkpoint
         self.watch.checkpoints.commit(
             self.loop.step,
-            lambda draft: write_state(draft, self.loop.module, self.loop.optimizer),
+            lambda draft: self.ranks.write(draft, self.loop.module, self.loop.optimizer),
             position=position,
             metric=metric,
             keep_best="max" if self.watch.higher_is_better else "min",

@@ -96,7 +96,7 @@ def test_a_nan_loss_with_finite_gradients_is_skipped_as_well(
     module: nn.Module, make_fit: MakeFit, make_examples: MakeExamples
 ) -> None:
     loop = make_loop(make_fit(module), make_examples(4))
-    loop.loss_function = LossThatLies()
+    loop.loss_function = loop.whole.loss_function = LossThatLies()
     before = everything(loop)
     step = next(loop.steps())
     assert step.skipped
