@@ -356,9 +356,12 @@ def divide(rows: Ints, examples: Examples, size: int) -> list[Ints]:
     return [np.array(share, dtype=np.int64) for share in shares]
 
 
-def _summed(_: object, bucket: Any) -> Any:
+def _summed(state: object, bucket: Any) -> Any:
     """DDP's hook for a bucket: the sum over the ranks, where DDP's own would be the mean."""
     return distributed.all_reduce(bucket.buffer(), async_op=True).get_future().then(lambda done: done.value()[0])
+
+
+_summed.__annotations__.clear()  # DDP compares them with its own classes, not with their names
 
 
 def _gradient(parameter: torch.nn.Parameter) -> torch.Tensor:
