@@ -22,6 +22,7 @@ NETWORK = {
     "assets/transfer.py": "takes the pinned file from there",
     "server/listen.py": "listens on the address that the user names; opens no connection",
     "store/lock.py": "names the host that holds a lock; opens no connection",
+    "train/launch.py": "looks up which address of this machine faces the others; sends nothing",
     "model/source/_remote.py": "takes the model that the recipe names from the hub that it names",
 }
 SCRATCH = {

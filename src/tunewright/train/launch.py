@@ -7,6 +7,7 @@ hang on this process by a pipe: when it ends, however it ends, they end; a word 
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -230,9 +231,27 @@ def _wait(agent: subprocess.Popen[str], asked_to_stop: Callable[[], bool], look:
 
 def _meeting(config: Launch.Config, private: Path) -> list[str]:
     """Where the agents meet: a file on one machine, the named address on several."""
-    if config.nodes > 1:
-        return [f"--nnodes={config.nodes}", "--rdzv-backend=c10d", f"--rdzv-endpoint={config.rendezvous}"]
+    if config.rendezvous is not None:
+        there = [f"--rdzv-endpoint={config.rendezvous}", f"--local-addr={_address_facing(config.rendezvous)}"]
+        return [f"--nnodes={config.nodes}", "--rdzv-backend=c10d", *there]
     return ["--nnodes=1", "--rdzv-backend=c10d", "--rdzv-conf=store_type=file", f"--rdzv-endpoint={private / 'agents'}"]
+
+
+def _address_facing(rendezvous: str) -> str:
+    """This machine's address on the way to the others, whose names for it may differ; nothing is sent."""
+    host, _, port = rendezvous.rpartition(":")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, int(port), type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.connect(address)
+            return str(probe.getsockname()[0])
+    except OSError as error:
+        raise MachineError(
+            "the machine where all meet cannot be reached",
+            where="launch.rendezvous",
+            given=f"{rendezvous}: {error}",
+            allowed="HOST:PORT of one of the machines",
+        ) from error
 
 
 def _ranks(config: Launch.Config, private: Path, arguments: Sequence[str]) -> list[str]:
