@@ -80,7 +80,9 @@ ALLOWED = (
         _PICKLE,
         "torch.distributed.elastic.rendezvous",
         "torchrun's own record of who has come: in a private file on one machine",
-        lambda arguments: arguments[0] in ("torch.distributed.elastic.rendezvous.dynamic_rendezvous", "datetime", "builtins"),
+        lambda arguments: (
+            arguments[0] in ("torch.distributed.elastic.rendezvous.dynamic_rendezvous", "datetime", "builtins")
+        ),
     ),
     Allowance(_PROCESS, "torch.distributed.elastic", "torchrun starts the ranks that it was asked for"),
     Allowance(frozenset({"os.fork"}), "kill_campaign", "forks the runs that it kills", is_direct=True),

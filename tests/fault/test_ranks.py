@@ -77,14 +77,16 @@ def listeners(pids: list[int]) -> Iterator[str]:
     sockets = set()
     for pid in pids:
         try:
-            sockets |= {os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()}
+            sockets |= {str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()}
         except OSError:
             continue
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{table}").read_text(encoding="ascii").splitlines()[1:]:
             fields = line.split()
             address = fields[1].rpartition(":")[0]
-            own = address.endswith("7F") and len(address) == 8 or address.endswith("01000000") and len(address) == 32
+            own = (address.endswith("7F") and len(address) == 8) or (
+                address.endswith("01000000") and len(address) == 32
+            )
             if fields[3] == "0A" and f"socket:[{fields[9]}]" in sockets and not own:
                 yield fields[1]
 
@@ -108,7 +110,7 @@ def test_two_processes_on_this_machine_train_as_one_and_listen_to_nobody(
         pids = [started.pid, *processes("tunewright.joining", str(together))]
         seen |= set(pids)
         found |= set(listeners(pids))
-        time.sleep(0.02)
+        time.sleep(0.1)
     assert started.returncode == 0, started.communicate()
     assert len(seen) >= 4, "the command, torchrun's agent and two ranks"
     assert found == set()

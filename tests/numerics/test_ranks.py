@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import ranks_program
 
+import ranks_program
 from tunewright.train.ranks import ALONE
 
 CLOSE = {"rel": 0, "abs": 1e-5}

@@ -232,19 +232,20 @@ def _wait(agent: subprocess.Popen[str], asked_to_stop: Callable[[], bool], look:
 def _meeting(config: Launch.Config, private: Path) -> list[str]:
     """Where the agents meet: a file on one machine, the named address on several."""
     if config.rendezvous is not None:
-        there = [f"--rdzv-endpoint={config.rendezvous}", f"--local-addr={_address_facing(config.rendezvous)}"]
-        return [f"--nnodes={config.nodes}", "--rdzv-backend=c10d", *there]
+        own, there = _addresses(config.rendezvous)
+        found = [f"--rdzv-endpoint={config.rendezvous}", f"--local-addr={own}", f"--rdzv-conf=is_host={own == there}"]
+        return [f"--nnodes={config.nodes}", "--rdzv-backend=c10d", *found]
     return ["--nnodes=1", "--rdzv-backend=c10d", "--rdzv-conf=store_type=file", f"--rdzv-endpoint={private / 'agents'}"]
 
 
-def _address_facing(rendezvous: str) -> str:
-    """This machine's address on the way to the others, whose names for it may differ; nothing is sent."""
+def _addresses(rendezvous: str) -> tuple[str, str]:
+    """This machine's address on the way to the meeting place, and that of the place; nothing is sent."""
     host, _, port = rendezvous.rpartition(":")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, int(port), type=socket.SOCK_DGRAM)[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.connect(address)
-            return str(probe.getsockname()[0])
+            return str(probe.getsockname()[0]), str(address[0])
     except OSError as error:
         raise MachineError(
             "the machine where all meet cannot be reached",

@@ -356,7 +356,7 @@ def divide(rows: Ints, examples: Examples, size: int) -> list[Ints]:
     return [np.array(share, dtype=np.int64) for share in shares]
 
 
-def _summed(state: object, bucket: Any) -> Any:
+def _summed(state: object, bucket: Any) -> Any:  # noqa: ARG001 - what DDP calls it with
     """DDP's hook for a bucket: the sum over the ranks, where DDP's own would be the mean."""
     return distributed.all_reduce(bucket.buffer(), async_op=True).get_future().then(lambda done: done.value()[0])
 
