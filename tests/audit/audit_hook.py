@@ -74,7 +74,7 @@ ALLOWED = (
         _PROCESS,
         "tunewright.train.launch",
         "torchrun, where a recipe asks for several processes",
-        lambda arguments: list(arguments[1][1:3]) == ["-m", "torch.distributed.run"],
+        lambda arguments: len(arguments) > 1 and list(arguments[1][1:3]) == ["-m", "torch.distributed.run"],
     ),
     Allowance(
         _PICKLE,
