@@ -22,7 +22,7 @@ from tunewright.store.digest import sha256_file
 from tunewright.store.events import EventLog
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes under /proc")
-CLOSE = {"rel": 0, "abs": 1e-5}
+CLOSE = 1e-5
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 
 
@@ -116,7 +116,7 @@ def test_two_processes_on_this_machine_train_as_one_and_listen_to_nobody(
     assert found == set()
     run(str(rows), out=alone, overrides=options, until="train")
     for ours, expected in zip(losses(together), losses(alone), strict=True):
-        assert ours == pytest.approx(expected, **CLOSE)
+        assert ours == pytest.approx(expected, rel=0, abs=CLOSE)
 
 
 LONG = ("train.epochs=40", "train.commit_seconds=0.1", "launch.processes=2")
@@ -213,4 +213,4 @@ def test_two_hosts_train_as_one(
         assert process.returncode == 0, said
     run(str(rows), out=alone, overrides=options, until="train")
     for ours, expected in zip(losses(together), losses(alone), strict=True):
-        assert ours == pytest.approx(expected, **CLOSE)
+        assert ours == pytest.approx(expected, rel=0, abs=CLOSE)

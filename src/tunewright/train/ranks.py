@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import distributed
+from torch.distributed.rendezvous import rendezvous
 
 from tunewright.errors import InputError, MachineError, TunewrightError
 from tunewright.infer.predict import predict_logits
@@ -149,7 +150,7 @@ ALONE = Alone()
 class Group(Alone):
     """This process as one of several, each with a copy of the model (DDP)."""
 
-    def __init__(self, store: distributed.Store, rank: int, size: int, num_local: int) -> None:
+    def __init__(self, store: Any, rank: int, size: int, num_local: int) -> None:
         """``store`` is where the ranks met, ``num_local`` of them are on this machine."""
         self.store = store
         self.rank = rank
@@ -162,7 +163,7 @@ class Group(Alone):
     @staticmethod
     def meet(place: str, rank: int, size: int, strategy: str) -> Group:
         """Find the other ranks at ``place``: ``env://`` as torchrun sets it, or ``file://PATH`` on one machine."""
-        store, rank, size = next(distributed.rendezvous(place, rank, size))
+        store, rank, size = next(rendezvous(place, rank, size))
         kind = Sharded if strategy == "fsdp" else Group
         return kind(store, rank, size, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
@@ -182,7 +183,7 @@ class Group(Alone):
         if device == "cuda":
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
-        meeting = distributed.PrefixStore("ranks", self.store)
+        meeting = distributed.PrefixStore("ranks", self.store)  # type: ignore[attr-defined]
         distributed.init_process_group(backend, store=meeting, rank=self.rank, world_size=self.size)
         self.device = torch.device(device)
 
@@ -226,8 +227,9 @@ class Group(Alone):
         gradients = [_gradient(parameter) for parameter, is_used in zip(parameters, used, strict=True) if is_used]
         for bucket in _buckets(gradients):
             flat = self._all(torch.cat([gradient.flatten() for gradient in bucket]))
-            for gradient, part in zip(bucket, flat.split([gradient.numel() for gradient in bucket]), strict=True):
-                gradient.copy_(part.view_as(gradient))
+            ends = np.cumsum([gradient.numel() for gradient in bucket])
+            for gradient, end in zip(bucket, ends.tolist(), strict=True):
+                gradient.copy_(flat[end - gradient.numel() : end].view_as(gradient))
 
     def sum_losses(self, loss: torch.Tensor) -> torch.Tensor:
         """The sum over the ranks."""
