@@ -23,7 +23,7 @@ def test_every_row_has_one_rank_and_the_tokens_are_balanced(make_examples: MakeE
     shares = divide(rows, examples, size)
     assert sorted(np.concatenate(shares)) == list(rows)
     tokens = [sum(len(examples.ids[row]) for row in share) for share in shares]
-    assert max(tokens) - min(tokens) <= max(len(examples.ids[row]) for row in rows)
+    assert max(tokens) - min(tokens) <= max(len(examples.ids[row]) for row in rows.tolist())
     again = divide(rows, examples, size)
     assert all((left == right).all() for left, right in zip(shares, again, strict=True))
 
