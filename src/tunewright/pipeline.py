@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -21,7 +21,7 @@ from tunewright import extensions, result
 from tunewright.adapt import encode as encoding
 from tunewright.adapt.choose import choose_task
 from tunewright.config.base import AUTO
-from tunewright.config.load import with_automatic, with_recorded
+from tunewright.config.load import Loaded, with_automatic, with_recorded
 from tunewright.config.write import to_yaml
 from tunewright.data.clean.base import build_chain
 from tunewright.data.inputs import look
@@ -41,40 +41,16 @@ from tunewright.store.runs import begun
 from tunewright.train import memory
 from tunewright.train import rows as embedding_rows
 from tunewright.train.batches import read_examples
+from tunewright.train.launch import join, leading, needs_ranks, run_on_nodes, train_on_ranks
 from tunewright.train.plan import make_plan, read_plan
+from tunewright.train.ranks import ALONE, Alone
 from tunewright.train.rehearsal import DOCUMENT as FORECAST
 from tunewright.train.rehearsal import Rehearsal
 from tunewright.train.train import Fit, Watch, train
-from tunewright.types import Base, Checkpoint, Choice, Dataset, Encoded, Finding, Plan, Report, Tell, tell_nobody
+from tunewright.types import Base, Checkpoint, Choice, Dataset, Encoded, Finding, Pinned, Plan, Report, Watcher
 
+__all__ = ["Pinned", "Road", "Watcher", "judge_again", "run"]
 Until = Literal["prepare", "train", "evaluate"]
-
-
-def say_nothing(choice: Choice) -> None:
-    """The ``say`` that drops every choice."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pinned:
-    """What a replay takes over from the original: the Plan's choices as JSON, and the digest that the rows must have."""
-
-    choices: Sequence[Mapping[str, Any]]
-    data: str
-
-
-@dataclass(frozen=True, slots=True)
-class Watcher:
-    """Who looks on: progress, the choices made for the user, whether somebody asked to stop, and each evaluation.
-
-    ``measured(number, value)``: the declared metric on the validation rows after the evaluation of this number, from 1.
-    ``forecasts``: whether a training is rehearsed before its first step.
-    """
-
-    tell: Tell = tell_nobody
-    say: Callable[[Choice], None] = say_nothing
-    asked_to_stop: Callable[[], bool] = lambda: False
-    measured: Callable[[int, float], None] = lambda *_: None
-    forecasts: bool = True
 
 
 def run(
@@ -96,10 +72,15 @@ def run(
     ``result.json`` holds. Raises InputError (2), GateError (3), MachineError (1), Interrupted (130).
     """
     request = read_request(what, overrides, options)
-    road = Road(request, watcher or Watcher(), pinned)
+    launch = request.recipe.launch
+    if launch.nodes > 1 and needs_ranks(launch):
+        return run_on_nodes(launch, out, until, as_command(request)[2:], watcher or Watcher())
+    road = Road(request, watcher or Watcher(), pinned, ranks=join(launch))
+    if road.ranks.rank:
+        return follow(road.ranks, road.watcher)
     road.check_names()
     road.recognise()
-    with road.open(out, Path(runs), command):
+    with leading(road.ranks), road.open(out, Path(runs), command):
         if (finished := road.finished(until)) is not None:
             return finished
         dataset = road.prepare()
@@ -133,6 +114,15 @@ def judge_again(
         return road.finish(dataset, base, encoded, plan, checkpoint, report)
 
 
+def follow(ranks: Alone, watcher: Watcher) -> dict[str, Any]:
+    """Train with the rank that prepares, once it says where and under which key. Returns nothing: that one has the result."""
+    for place, key in ranks.hear():
+        request = read_request(Path(place) / RECIPE, (), {})
+        Road(request, watcher, ranks=ranks).train_as_rank(RunFolder.open(Path(place)), key)
+        ranks.end()
+    return {}
+
+
 @dataclass
 class Road:
     """One journey along the stages: what was asked, what was decided, where it is kept."""
@@ -140,6 +130,7 @@ class Road:
     request: Request
     watcher: Watcher
     pinned: Pinned | None = None
+    ranks: Alone = ALONE
     choices: list[Choice] = field(default_factory=list)
     timings: dict[str, float] = field(default_factory=dict)
     earlier: Mapping[str, Any] = field(default_factory=dict)
@@ -169,7 +160,7 @@ class Road:
         """The run's folder, locked; named by the recipe's name and the digest of all that goes in."""
         self.command = list(command) or as_command(self.request, out)
         self.data_key = dataset_key(self.recipe.data, self.task, self.inputs)
-        asked = self.recipe.model_dump(mode="json", exclude={"name", "report", "tune"})
+        asked = self.recipe.model_dump(mode="json", exclude={"name", "launch", "report", "tune"})
         asked["data"] = None  # its content counts, not its path
         identity = digest_json([asked, self.data_key])
         folder = Path(out) if out is not None else runs / f"{run_name(self.request)}-{identity[:8]}"
@@ -182,7 +173,6 @@ class Road:
         """The folder of an earlier run, locked, with the task that it decided on; what it recorded is taken over."""
         self.command = list(command) or ["tunewright", "evaluate", str(folder.folder)]
         self._enter(folder)
-        self.task = extensions.load("adapt.task", self.recipe.task.name)(self.recipe.task.config)
         with self.folder.lock():
             self.earlier = self.folder.read_json(RESULT) or {}
             loaded = with_recorded(self.request.loaded, self.earlier["config"]["origins"])
@@ -190,6 +180,8 @@ class Road:
             yield
 
     def _enter(self, folder: RunFolder) -> None:
+        if self.recipe.task.name != AUTO:
+            self.task = extensions.load("adapt.task", self.recipe.task.name)(self.recipe.task.config)
         self.folder = folder
         self.runs = folder.folder.absolute().parent
         self.events = folder.events()
@@ -204,17 +196,22 @@ class Road:
 
     def trained(self) -> tuple[Dataset, Encoded, Plan, Checkpoint]:
         """What an earlier run left on the road up to its tuned model."""
-        stages = {name: open_artifact(self.folder.stage(name)) for name in ("data", "encoded", "model")}
+        model = open_artifact(self.folder.stage("model"))
+        if model is None:
+            raise unfinished(self.folder)
+        facts: Any = model.facts
+        return *self._prepared(), Checkpoint(folder=model.folder, digest=model.digest, **facts)
+
+    def _prepared(self) -> tuple[Dataset, Encoded, Plan]:
+        """What stands in the folder of the run up to its plan."""
+        data, encoded = (open_artifact(self.folder.stage(name)) for name in ("data", "encoded"))
         plan = self.folder.read_json("plan.json")
-        data, encoded, model = (stages[name] for name in ("data", "encoded", "model"))
-        if data is None or encoded is None or model is None or plan is None:
+        if data is None or encoded is None or plan is None:
             raise unfinished(self.folder)
         dataset = open_dataset(data.folder)
         self.digest = content_digest(dataset)
         self.task = self.task.bind(dataset)
-        facts: Any = model.facts
-        checkpoint = Checkpoint(folder=model.folder, digest=model.digest, **facts)
-        return dataset, encoding.open_encoded(encoded), read_plan(plan), checkpoint
+        return dataset, encoding.open_encoded(encoded), read_plan(plan)
 
     def prepare(self) -> Dataset:
         """Sources -> Dataset."""
@@ -314,7 +311,12 @@ class Road:
         trained = self.folder.open_stage("model", key)
         if trained is None:
             with self._timed("train"):
-                self._train(dataset, base, encoded, plan, key, following)
+                self.folder.write_document(RECIPE, to_yaml(self._filled()))  # from which other processes read it
+                if needs_ranks(self.recipe.launch):
+                    self._decide(*train_on_ranks(self.recipe.launch, self.folder, key, self.watcher))
+                else:
+                    self.ranks.announce(self.folder.folder.absolute().as_posix(), key)
+                    self._train(dataset, base, encoded, plan, key, following)
             trained = self.folder.open_stage("model", key)
         assert trained is not None
         facts: Any = trained.facts
@@ -323,6 +325,7 @@ class Road:
     def _train(
         self, dataset: Dataset, base: Base, encoded: Encoded, plan: Plan, key: str, following: followed.Following
     ) -> None:
+        self.ranks.begin(str(plan["train.device"]))
         self.watcher.tell("loading the model", 0, None, base.name)
         module: Any = self.task.attach(base, self.recipe.seed)
         compaction = embedding_rows.compact(module, embedding_rows.rows_that_occur(encoded, encoded.splits))
@@ -335,7 +338,7 @@ class Road:
         origin = result.check_code(self.folder, latest)
         for damage in checkpoints.findings():
             self.watcher.say(Choice("train.checkpoint", "passed over", damage))
-        if latest or self.events.read("step"):
+        if self.ranks.rank == 0 and (latest or self.events.read("step")):
             self.events.rewind(latest.step if latest else 0)
         validation = read_examples(encoded, "validation", remap)
         rehearsal = Rehearsal(
@@ -361,10 +364,12 @@ class Road:
             healed=lambda incidents: self._decide(result.save_incidents(self.folder, dataset, incidents)),
             origin=origin,
             tell=self.watcher.tell,
-            rehearse=rehearsal if self.watcher.forecasts else None,
+            rehearse=rehearsal if self.watcher.forecasts and self.ranks.size == 1 else None,
         )
-        fit = Fit(trainable=trainable, plan=plan, config=self.recipe.train, seed=self.recipe.seed)
+        fit = Fit(trainable=trainable, plan=plan, config=self.recipe.train, seed=self.recipe.seed, ranks=self.ranks)
         checkpoint = train(fit, read_examples(encoded, "train", remap), watch)
+        if self.ranks.rank:
+            return
         self.events.flush()
         if not checkpoint.stopped_because:
             problem = "stopped on request; everything up to this step is kept"
@@ -393,6 +398,14 @@ class Road:
         facts = {"step": checkpoint.step, "metric": checkpoint.metric, "stopped_because": checkpoint.stopped_because}
         self.folder.commit_stage("model", key, lambda draft: self.task.save(draft, tuned, base, card), facts)
         rehearsal.compare()
+
+    def train_as_rank(self, folder: RunFolder, key: str) -> None:
+        """Train as one rank of several, from the stages that stand in the folder of the run."""
+        self.command = list(folder.command)
+        self._enter(folder)
+        dataset, encoded, plan = self._prepared()
+        following = followed.validation_score(self.task, dataset, self.recipe.evaluate.metric)
+        self._train(dataset, self.select(dataset), encoded, plan, key, following)
 
     def evaluate(self, dataset: Dataset, base: Base, encoded: Encoded, plan: Plan) -> Report:
         """Tuned model and Dataset -> Report with its verdict."""
@@ -426,7 +439,7 @@ class Road:
         report: Report | None = None,
     ) -> dict[str, Any]:
         """Write the filled recipe, ``result.json`` and the report; return what the JSON says."""
-        loaded = with_automatic(self.request.loaded, fillable(self.request.loaded, self.choices))
+        loaded = self._filled()
         known = {each["path"]: Choice(**each) for each in self.earlier.get("choices", ())}
         known |= {choice.path: choice for choice in self.choices}
         timings = {**self.earlier.get("timings", {}), "total": 0.0, **self.timings}
@@ -465,6 +478,9 @@ class Road:
         self.folder.write_document("report.html", render(content))
         self.folder.write_document("result.json", content)
         return content
+
+    def _filled(self) -> Loaded[Recipe]:
+        return with_automatic(self.request.loaded, fillable(self.request.loaded, self.choices))
 
     def _followed(self) -> str:
         return self._chosen("train.followed_metric") or self._chosen("evaluate.metric")

@@ -29,6 +29,7 @@ from tunewright.model.select import Select
 from tunewright.report.config import Report
 from tunewright.store.digest import digest_code
 from tunewright.train.config import Train
+from tunewright.train.launch import Launch
 from tunewright.tune.config import Tune
 from tunewright.types import Choice
 
@@ -63,6 +64,7 @@ class Recipe(ComponentConfig):
     method: Extension = ExtensionOption("adapt.method", "full", "How the model is tuned.")
     encode: Encode.Config = Option(Encode.Config(), "How rows become token ids.")
     train: Train.Config = Option(Train.Config(), "How the model is trained.")
+    launch: Launch.Config = Option(Launch.Config(), "On how many processes and machines.")
     evaluate: Evaluate.Config = Option(Evaluate.Config(), "How the tuned model is judged.")
     report: Report.Config = Option(Report.Config(), "What the report shows.")
     tune: Tune.Config = Option(Tune.Config(), "How `tunewright tune` searches; a run does not read it.")

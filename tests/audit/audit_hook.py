@@ -75,6 +75,21 @@ ALLOWED = (
         "tunewright.infer.native.build",
         "the C compiler makes the kernels once, on the machine that they run on",
     ),
+    Allowance(
+        _PROCESS,
+        "tunewright.train.launch",
+        "torchrun, where a recipe asks for several processes",
+        lambda arguments: len(arguments) > 1 and list(arguments[1][1:3]) == ["-m", "torch.distributed.run"],
+    ),
+    Allowance(
+        _PICKLE,
+        "torch.distributed.elastic.rendezvous",
+        "torchrun's own record of who has come: in a private file on one machine",
+        lambda arguments: (
+            arguments[0] in ("torch.distributed.elastic.rendezvous.dynamic_rendezvous", "datetime", "builtins")
+        ),
+    ),
+    Allowance(_PROCESS, "torch.distributed.elastic", "torchrun starts the ranks that it was asked for"),
     Allowance(frozenset({"os.fork"}), "kill_campaign", "forks the runs that it kills", is_direct=True),
     Allowance(_PROCESS, "audit_hook", "a process that a test starts through the fixture, watched like the test"),
 )

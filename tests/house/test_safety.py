@@ -16,12 +16,14 @@ ALLOWED: dict[str, str] = {}
 PROCESSES = {
     "assets/settings.py": "asks `pip config list`: pip alone knows where its settings stand",
     "infer/native/build.py": "asks the C compiler to make the package's own kernels, once on each machine",
+    "train/launch.py": "starts torchrun, which starts the processes of one training",
 }
 NETWORK = {
     "assets/index.py": "looks for the pinned file on the package index that pip is set to",
     "assets/transfer.py": "takes the pinned file from there",
     "server/listen.py": "listens on the address that the user names; opens no connection",
     "store/lock.py": "names the host that holds a lock; opens no connection",
+    "train/launch.py": "looks up which address of this machine faces the others; sends nothing",
     "model/source/_remote.py": "takes the model that the recipe names from the hub that it names",
 }
 SCRATCH = {
@@ -31,6 +33,7 @@ SCRATCH = {
     "assets/convert/vader.py": "takes its scratch file out of the private folder of a draft",
     "assets/fetch.py": "takes unpacked members out of the private folder of a draft",
     "assets/transfer.py": "receives the archive in the private folder of a draft",
+    "train/launch.py": "the file at which the processes of this machine meet, and what they say when they fail; gone at the end",
     "data/filling.py": "takes its spool out of the private folder of a draft",
 }
 """Files that write without the store because they write into a folder that the store has given and will hash."""

@@ -249,10 +249,12 @@ class Training:
 @pytest.fixture
 def make_training(tmp_path: Path, make_examples: MakeExamples) -> Callable[..., Training]:
     """A training of four rows to a batch over two epochs, at a rate of 0.01, on one thread."""
+    from tunewright.infer.native.build import built
     from tunewright.train.config import Train
 
     def make(name: str, trainable: Trainable, decided: Mapping[str, object], **options: Any) -> Training:
-        values = {"device": "cpu", "threads": 1, "epochs": 2, "lr": 1e-2, **decided}
+        kernels = "native" if decided["dtype"] == "bf16" and built().library is not None else "torch"
+        values = {"device": "cpu", "threads": 1, "kernels": kernels, "epochs": 2, "lr": 1e-2, **decided}
         plan = Plan(tuple(Choice(f"train.{key}", value, "test") for key, value in values.items()))
         config = Train.Config(**{"batch_size": 4, **options})
         return Training(tmp_path / name, trainable, plan, config, make_examples(5, seed=1))

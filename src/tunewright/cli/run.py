@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -44,10 +45,13 @@ def travel(recipe: str, overrides: tuple[str, ...], *, out: Path | None, as_json
 
 def show(go: Callable[[Watcher], dict[str, Any]], *, as_json: bool) -> None:
     """Draw progress while ``go`` runs, then its result."""
-    screen = Screen(silent=as_json)
+    is_first = os.environ.get("RANK", "0") == "0"  # of several processes that torchrun has started, one speaks
+    screen = Screen(silent=as_json or not is_first)
     screen.note("loading libraries (about ten seconds) ...")
     with screen.running() as watcher:
         result = go(watcher)
+    if not is_first:
+        return
     if as_json:
         print_json(result)
     else:

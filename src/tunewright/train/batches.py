@@ -113,10 +113,19 @@ class Batches:
 
     def micro_batches(self, step: int) -> Iterator[Batch]:
         """The update's rows as micro-batches within the token budget, longest first."""
-        rows = self.rows(step)
+        for group in self.groups(self.rows(step)):
+            yield self.examples.batch(group)
+
+    def groups(self, rows: Ints) -> list[Ints]:
+        """Some rows cut into micro-batches within the token budget, longest first."""
         rows = rows[np.argsort(-self._lengths[rows], kind="stable")]
-        for group in group_by_tokens([int(length) for length in self._lengths[rows]], self.token_budget):
-            yield self.examples.batch(rows[group])
+        lengths = [int(length) for length in self._lengths[rows]]
+        return [rows[group] for group in group_by_tokens(lengths, self.token_budget)]
+
+    def facts(self, step: int) -> tuple[tuple[int, ...], int]:
+        """The ids of the update's rows, longest row first, and the tokens in them."""
+        rows = np.concatenate(self.groups(self.rows(step)))
+        return tuple(int(row) for row in self.examples.row_ids[rows]), int(self._lengths[rows].sum())
 
     def columns(self, step: int) -> Mapping[str, torch.Tensor]:
         """The typed columns of all the update's rows, for the normalising count."""

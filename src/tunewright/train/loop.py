@@ -19,6 +19,7 @@ import torch
 from tunewright.infer.batch import to_device
 from tunewright.infer.precision import precision
 from tunewright.train.batches import Batches
+from tunewright.train.ranks import ALONE, Alone
 from tunewright.train.update import Update
 from tunewright.train.worker import Worker
 from tunewright.types import Directive, Step
@@ -67,6 +68,7 @@ class Loop:
         optimizer: torch.optim.Optimizer,
         rate: Callable[[int], float],
         settings: Settings,
+        ranks: Alone = ALONE,
     ) -> None:
         """Hold the collaborators; nothing runs before ``steps``."""
         self.module = module
@@ -75,7 +77,9 @@ class Loop:
         self.optimizer = optimizer
         self.rate = rate
         self.settings = settings
+        self.ranks = ranks
         self.worker = Worker(module, settings.dtype if settings.copies else "fp32")
+        self.whole = ranks.wrap(self.worker.module, loss_function, is_copy=self.worker.module is not module)
         self.update = Update(module, optimizer, self.worker, settings.clip_norm)
         self.step = 0
         self.num_skipped = 0
@@ -105,7 +109,7 @@ class Loop:
         lr = self.rate(self.step) * share
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group.get("factor", 1.0)
-        torch.manual_seed(_seed_of_step(self.settings.seed, self.step))
+        torch.manual_seed(_seed_of_step(*self.ranks.random_of(self.settings.seed, self.step)))
         loss, row_ids, num_tokens = self._accumulate()
         norm = self.update.norm()
         finite = torch.isfinite(norm) & torch.isfinite(loss)
@@ -133,22 +137,20 @@ class Loop:
         self.worker.module.train()
         total = self.loss_function.count(self.batches.columns(self.step)).to(device)
         mean = torch.zeros((), device=device)
-        row_ids: list[int] = []
-        num_tokens = 0
-        micro_batches = list(self.batches.micro_batches(self.step))
-        self.update.expect(len(micro_batches))
-        for micro_batch in micro_batches:
+        num_parts = len(self.batches.groups(self.batches.rows(self.step))) * self.ranks.size
+        self.update.expect(is_one=num_parts == 1)
+        for micro_batch, counts in self.ranks.micro_batches(self.batches, self.step):
             batch = to_device(micro_batch, device)
-            with precision("fp32" if self.settings.copies else self.settings.dtype, self.settings.device):
-                outputs = self.worker.module(batch)
-            loss = self.loss_function(outputs, batch.columns)[0] / total
-            loss.backward()  # type: ignore[no-untyped-call]
+            with self.ranks.accumulating():
+                with precision("fp32" if self.settings.copies else self.settings.dtype, self.settings.device):
+                    loss = self.whole(batch)
+                loss = loss / total if counts else loss * 0.0
+                loss.backward()
             mean += loss.detach()
-            row_ids.extend(batch.row_ids)
-            num_tokens += batch.num_tokens
-        return mean, tuple(row_ids), num_tokens
+        self.ranks.sum_gradients(self.module)
+        return self.ranks.sum_losses(mean), *self.batches.facts(self.step)
 
 
-def _seed_of_step(seed: int, step: int) -> int:
-    """What dropout is drawn from: a hash of both, so that two seeds share no stretch of draws."""
-    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0])
+def _seed_of_step(*origin: int) -> int:
+    """What dropout is drawn from: a hash of seed and step, so that two seeds share no stretch of draws."""
+    return int(np.random.SeedSequence(origin).generate_state(1, np.uint64)[0])

@@ -53,6 +53,11 @@ def make_plan(config: Train.Config, base: Base, num_rows: int, lr_factor: float 
     )
 
 
+def read_plan(saved: Mapping[str, Any]) -> Plan:
+    """The plan as ``plan.json`` has it."""
+    return Plan(tuple(Choice(**choice) for choice in saved["choices"]))
+
+
 def _asked(name: str, value: object) -> Choice | None:
     return None if value is None else Choice(f"train.{name}", value, "as asked")
 
@@ -77,8 +82,3 @@ def _usual_rate(base: Base, lr_factor: float, optimizer: Extension) -> Choice:
 def trunk_size(base: Base) -> int:
     """Parameters outside the token embedding."""
     return base.num_parameters - read_width(base.folder) * base.vocabulary_size
-
-
-def read_plan(saved: Mapping[str, Any]) -> Plan:
-    """The Plan in a document that keeps it."""
-    return Plan(tuple(Choice(**choice) for choice in saved["choices"]))

@@ -5,108 +5,52 @@ Plan ─▶ train: Loop.steps ─▶ consumers ─▶ evaluate | commit | roll b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
 import torch
 
 from tunewright import extensions
-from tunewright.errors import GateError
 from tunewright.infer.native.kernels import use_kernels
-from tunewright.infer.predict import predict_logits
 from tunewright.train.average import Average
-from tunewright.train.batches import Batches, Examples, token_weights
-from tunewright.train.collapse import StopWhenCollapsed, signs_of
+from tunewright.train.batches import Batches, Examples
 from tunewright.train.committing import Commits
-from tunewright.train.config import Train
-from tunewright.train.consumers import (
-    CommitEvery,
-    Consumer,
-    EvaluateEvery,
-    Evaluation,
-    Events,
-    Measured,
-    Progress,
-    StopEarly,
-    StopWhenAsked,
-    StopWhenLost,
-)
+from tunewright.train.drive import Drive, Fit, Watch
 from tunewright.train.loop import Loop, LossFunction, Settings
 from tunewright.train.optim import make_optimizer
+from tunewright.train.ranks import ALONE
 from tunewright.train.schedule import rate_at
-from tunewright.train.spikes import Incident, Spikes
-from tunewright.train.state import read_moments, read_weights, tensors_of, write_tensors
-from tunewright.types import Checkpoint, Directive, Floats, Objective, Plan, Tell, Trainable, tell_nobody
+from tunewright.types import Checkpoint, Objective, Tell, tell_nobody
 
-if TYPE_CHECKING:
-    from tunewright.store.artifact import Draft
-    from tunewright.store.checkpoints import CheckpointStore, Commit
-    from tunewright.store.events import EventLog
-
-
-MOST_SKIPPED = 20
-"""Updates in a row that are not finite before the run is given up: a bad batch passes, a broken model does not."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fit:
-    """What one training needs besides its rows: the collaborators that pipeline composes."""
-
-    trainable: Trainable
-    plan: Plan
-    config: Train.Config
-    seed: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Watch:
-    """Who watches a training: score(outputs[N, C] of the validation rows), the declared metric, and where facts go.
-
-    ``measured(number, value)`` is told the declared metric after each evaluation, counted from 1; ``healed(incidents)``
-    all spikes so far, after each. ``origin`` names the code and versions that train; each commit holds it. ``rehearse`` is
-    handed the loop before the first step of this process and leaves it as it was.
-    """
-
-    validation: Examples
-    score: Callable[[Floats], Mapping[str, float | None]]
-    metric: str
-    higher_is_better: bool
-    checkpoints: CheckpointStore
-    events: EventLog
-    asked_to_stop: Callable[[], bool]
-    measured: Callable[[int, float], None] = lambda *_: None
-    healed: Callable[[Sequence[Incident]], None] = lambda _: None
-    origin: Mapping[str, str] = field(default_factory=dict)
-    tell: Tell = tell_nobody
-    rehearse: Callable[[Loop], None] | None = None
+__all__ = ["Fit", "Watch", "fit_quietly", "make_loop", "make_loss", "train"]
 
 
 def make_loop(fit: Fit, examples: Examples) -> Loop:
     """The loop over ``examples``, ready at step 0."""
-    plan, config = fit.plan, fit.config
-    torch.set_num_threads(int(plan["train.threads"]))
+    plan, config, ranks = fit.plan, fit.config, fit.ranks
+    torch.set_num_threads(max(1, int(plan["train.threads"]) // ranks.num_local))
     use_kernels(plan["train.kernels"] == "native")
-    fit.trainable.module.to(str(plan["train.device"]))
+    loss_function = make_loss(fit.trainable.phases[0].objective)
+    module = ranks.place(
+        fit.trainable.module, loss_function, device=str(plan["train.device"]), dtype=str(plan["train.dtype"])
+    )
     batches = Batches(
         examples, batch_size=config.batch_size, token_budget=int(plan["train.token_budget"]), seed=fit.seed
     )
     num_steps = int(plan["train.epochs"]) * batches.steps_per_epoch
     lr = float(plan["train.lr"])
     return Loop(
-        fit.trainable.module,
-        loss_function=make_loss(fit.trainable.phases[0].objective),
+        module,
+        loss_function=loss_function,
         batches=batches,
-        optimizer=make_optimizer(config.optimizer, fit.trainable.module, lr, config.layer_decay),
+        optimizer=make_optimizer(config.optimizer, module, lr, config.layer_decay),
         rate=lambda step: rate_at(config.schedule, step, num_steps, lr),
         settings=Settings(
             num_steps=num_steps,
             seed=fit.seed,
             clip_norm=config.clip_norm,
-            dtype=str(plan["train.dtype"]),
+            dtype="fp32" if ranks.keeps_precision else str(plan["train.dtype"]),
             device=str(plan["train.device"]),
             copies=fit.trainable.look_ahead is None,
         ),
+        ranks=ranks,
     )
 
 
@@ -132,159 +76,30 @@ def train(fit: Fit, examples: Examples, watch: Watch) -> Checkpoint:
     loop = make_loop(fit, examples)
     average = Average(fit.config.average, loop)
     with Commits(watch.checkpoints) as commits:
-        run = _Run(loop, watch, commits, average, fit)
+        drive = Drive(loop, watch, commits, average, fit)
         latest = watch.checkpoints.latest()
+        fit.ranks.same(latest.number if latest else 0)
         if latest is not None:
-            run.take_up(latest)
-        if not run.finished:
+            drive.take_up(latest)
+        if not drive.finished:
             _look_ahead(fit, examples, watch.tell)
             if watch.rehearse is not None:
                 watch.rehearse(loop)
-            run.drive()
+            drive.run()
     best = watch.checkpoints.best() or watch.checkpoints.latest()
     assert best is not None
-    read_weights(best.folder, loop.module)
+    ALONE.read(best.folder, fit.trainable.module)
     average.read(best.folder)
     average.settle()
     return Checkpoint(
-        folder=best.folder, step=best.step, digest=best.digest, metric=best.metric, stopped_because=run.stopped_because
+        folder=best.folder,
+        step=best.step,
+        digest=best.digest,
+        metric=best.metric,
+        stopped_because=drive.stopped_because,
     )
 
 
 def _look_ahead(fit: Fit, examples: Examples, tell: Tell) -> None:
     if fit.trainable.look_ahead is not None:
         fit.trainable.look_ahead(examples.ids, tell)
-
-
-class _Run:
-    """Drives a loop and obeys its consumers."""
-
-    def __init__(self, loop: Loop, watch: Watch, commits: Commits, average: Average, fit: Fit) -> None:
-        self.loop = loop
-        self.average = average
-        self.watch = watch
-        self.commits = commits
-        num_steps, lr, config = loop.settings.num_steps, float(fit.plan["train.lr"]), fit.config
-        every = config.evaluate_every or loop.batches.steps_per_epoch
-        higher = watch.higher_is_better
-        self.early = StopEarly(patience=config.patience, target=config.target, higher_is_better=higher)
-        self.spikes = Spikes(lr)
-        collapse, lost = StopWhenCollapsed(higher_is_better=higher, lr=lr), StopWhenLost(MOST_SKIPPED, lr)
-        self.remembering: Mapping[str, Any] = {
-            "loop": loop, "early": self.early, "spikes": self.spikes, "collapse": collapse, "lost": lost
-        }  # fmt: skip
-        loop.share = self.spikes.share
-        self.consumers: Sequence[Consumer] = (
-            average,
-            Events(lambda kind, facts: watch.events.append(kind, **facts)),
-            Progress(watch.tell, num_steps),
-            EvaluateEvery(every, num_steps),
-            Measured(watch.measured, every),
-            *((self.spikes, collapse) if config.heal else ()),
-            self.early,
-            CommitEvery(config.commit_seconds),
-            lost,
-            StopWhenAsked(watch.asked_to_stop),
-        )
-
-    def take_up(self, commit: Commit) -> None:
-        """Go back, or on, to the state of a commit: weights, moments, position and what the consumers remember."""
-        read_weights(commit.folder, self.loop.module)
-        read_moments(commit.folder, self.loop.module, self.loop.optimizer)
-        self.average.read(commit.folder)
-        position: Any = commit.position
-        for name, each in self.remembering.items():
-            each.restore(position[name])
-
-    @property
-    def finished(self) -> bool:
-        """Whether training is over, by its length or by a reason to stop early."""
-        return self.loop.step >= self.loop.settings.num_steps or bool(self.early.reason)
-
-    @property
-    def stopped_because(self) -> str:
-        """Why training ended; empty where it was interrupted."""
-        if self.early.reason:
-            return self.early.reason
-        return "all epochs done" if self.finished else ""
-
-    def drive(self) -> None:
-        """Step until the end, answering each Step with the consumers' directives."""
-        for consumer in self.consumers:
-            consumer.begin()
-        steps = self.loop.steps()
-        step = next(steps)
-        while True:
-            self.commits.raise_failure()
-            told = [directive for consumer in self.consumers for directive in consumer.saw(step)]
-            metric: float | None = None
-            if Directive.ROLL_BACK in told:
-                self._roll_back()
-            elif Directive.EVALUATE in told:
-                evaluation = self._evaluate(step.epoch)
-                metric = evaluation.value
-                told += [directive for consumer in self.consumers for directive in consumer.evaluated(evaluation)]
-            if {Directive.COMMIT, Directive.ROLL_BACK, Directive.STOP} & set(told):
-                self._commit(metric)
-            try:
-                step = steps.send(told)
-            except StopIteration:
-                return
-
-    def _evaluate(self, epoch: float) -> Evaluation:
-        validation = self.watch.validation
-        with self.average.standing_in():
-            outputs = predict_logits(self.loop.worker.module, validation.ids, weights=token_weights(validation))
-        metrics = dict(self.watch.score(outputs))
-        loss, count = self.loop.loss_function.judge(torch.from_numpy(outputs), {"target": validation.targets})
-        metrics["loss"] = float(loss / count)
-        value = metrics[self.watch.metric]
-        return Evaluation(
-            step=self.loop.step,
-            epoch=epoch,
-            value=float("nan") if value is None else float(value),
-            metrics=metrics,
-            signs=signs_of(outputs, validation.targets, self.loop.module),
-        )
-
-    def _roll_back(self) -> None:
-        """Take back what was done since the last commit; the commit that follows holds the incident."""
-        self.commits.settle()
-        incident, last = self.spikes.found, self.watch.checkpoints.latest()
-        assert incident is not None
-        if last is None:
-            raise GateError(
-                "a spike, and no commit to go back to",
-                where=f"step {incident.step}",
-                given=incident.sentence,
-                allowed="the commit made at the end of the warm-up, undamaged",
-                hint="take the run's folder away and start again",
-            )
-        self.take_up(last)
-        self.watch.events.rewind(last.step)
-        try:
-            self.spikes.take_in(incident)
-        finally:
-            self.watch.healed(self.spikes.incidents)
-
-    def _commit(self, metric: float | None) -> None:
-        position = {name: each.state() for name, each in self.remembering.items()}
-        self.watch.events.flush()  # the log must reach as far as the checkpoint
-        self.commits.commit(
-            self.loop.step,
-            self._writer(),
-            position={**position, "origin": dict(self.watch.origin)},
-            metric=metric,
-            keep_best="max" if self.watch.higher_is_better else "min",
-        )
-
-    def _writer(self) -> Callable[[Draft], None]:
-        """What writes the state of now, whatever is trained meanwhile."""
-        weights, moments = tensors_of(self.loop.module, self.loop.optimizer, copies=True)
-        means = self.average.copies()
-
-        def write(draft: Draft) -> None:
-            write_tensors(draft, weights, moments)
-            self.average.write(draft, means)
-
-        return write

@@ -27,9 +27,9 @@ class Update:
         if isinstance(optimizer, KernelAdamw):
             optimizer.copies = worker.copies()
 
-    def expect(self, num_micro_batches: int) -> None:
-        """Told before the backward passes: only what adds up needs gradients of its own in fp32."""
-        self.worker.holds_gradients = isinstance(self.optimizer, KernelAdamw) and num_micro_batches == 1
+    def expect(self, *, is_one: bool) -> None:
+        """Told before the backward passes: only what adds up, over micro-batches or ranks, needs gradients in fp32."""
+        self.worker.holds_gradients = is_one and isinstance(self.optimizer, KernelAdamw)
 
     def norm(self) -> torch.Tensor:
         """The norm of all gradients."""

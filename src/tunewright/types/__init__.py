@@ -60,8 +60,10 @@ from tunewright.types.search import Range, Space, Trial, Trials, Value
 from tunewright.types.training import (
     Checkpoint,
     Directive,
+    Pinned,
     Plan,
     Step,
+    Watcher,
 )
 
 __all__ = [
@@ -101,6 +103,7 @@ __all__ = [
     "Origin",
     "Outcome",
     "Phase",
+    "Pinned",
     "Plan",
     "Range",
     "Reading",
@@ -121,6 +124,7 @@ __all__ = [
     "Trials",
     "Value",
     "Verdict",
+    "Watcher",
     "Window",
     "WorstRow",
     "read_arrow",

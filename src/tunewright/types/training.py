@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from tunewright.types.basic import Choice
+from tunewright.types.basic import Choice, Tell, tell_nobody
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,29 @@ class Directive(Enum):
     COMMIT = "commit"
     ROLL_BACK = "roll back"
     STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """What a replay takes over from the original: the Plan's choices as JSON, and the digest that the rows must have."""
+
+    choices: Sequence[Mapping[str, Any]]
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class Watcher:
+    """Who looks on: progress, the choices made for the user, whether somebody asked to stop, and each evaluation.
+
+    ``measured(number, value)``: the declared metric on the validation rows after the evaluation of this number, from 1.
+    ``forecasts``: whether a training is rehearsed before its first step.
+    """
+
+    tell: Tell = tell_nobody
+    say: Callable[[Choice], None] = lambda _: None
+    asked_to_stop: Callable[[], bool] = lambda: False
+    measured: Callable[[int, float], None] = lambda *_: None
+    forecasts: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from torch import nn
 
 from tunewright.train.batches import Examples
 from tunewright.train.loop import Loop
+from tunewright.train.ranks import Whole
 from tunewright.train.train import Fit, fit_quietly, make_loop
 from tunewright.types import Batch, Directive
 
@@ -97,6 +98,7 @@ def test_a_nan_loss_with_finite_gradients_is_skipped_as_well(
 ) -> None:
     loop = make_loop(make_fit(module), make_examples(4))
     loop.loss_function = LossThatLies()
+    loop.whole = Whole(module, loop.loss_function)
     before = everything(loop)
     step = next(loop.steps())
     assert step.skipped

@@ -28,7 +28,10 @@ class Adamw:
         """By our kernel on the CPU, where it was compiled; else torch's own."""
         native = kernels()
         parameters = [parameter for group in groups for parameter in group["params"]]
-        fits = all(each.device.type == "cpu" and each.dtype == torch.float32 for each in parameters)
+        fits = all(
+            type(each.data) is torch.Tensor and each.device.type == "cpu" and each.dtype == torch.float32
+            for each in parameters
+        )
         if native is None or not fits or not all(each.is_contiguous() for each in parameters):
             return adamw(self.config, groups)
         return KernelAdamw(self.config, groups, native)
