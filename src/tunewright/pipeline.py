@@ -39,8 +39,9 @@ from tunewright.store.digest import digest_code, digest_json, sha256_file
 from tunewright.store.run import CHECKPOINTS, RECIPE, RESULT, RunFolder, to_finish, unfinished
 from tunewright.store.runs import begun
 from tunewright.train import rows as embedding_rows
-from tunewright.train.batches import read_examples
+from tunewright.train.batches import Examples, read_examples
 from tunewright.train.plan import make_plan
+from tunewright.train.selftest import examine_before_run, pass_key
 from tunewright.train.train import Fit, Watch, train
 from tunewright.types import Base, Checkpoint, Choice, Dataset, Encoded, Finding, Plan, Report, Tell, tell_nobody
 
@@ -344,7 +345,9 @@ class Road:
             tell=self.watcher.tell,
         )
         fit = Fit(trainable=trainable, plan=plan, config=self.recipe.train, seed=self.recipe.seed)
-        checkpoint = train(fit, read_examples(encoded, "train", remap), watch)
+        rows = read_examples(encoded, "train", remap)
+        self._decide(self._test_engine(base, fit, rows))
+        checkpoint = train(fit, rows, watch)
         self.events.flush()
         if not checkpoint.stopped_because:
             problem = "stopped on request; everything up to this step is kept"
@@ -372,6 +375,12 @@ class Road:
         }
         facts = {"step": checkpoint.step, "metric": checkpoint.metric, "stopped_because": checkpoint.stopped_because}
         self.folder.commit_stage("model", key, lambda draft: self.task.save(draft, tuned, base, card), facts)
+
+    def _test_engine(self, base: Base, fit: Fit, rows: Examples) -> Choice:
+        """The self-test, where this code, architecture and options have no recorded pass."""
+        asked, device = [self.recipe.task.as_json(), self.recipe.method.as_json()], str(fit.plan["train.device"])
+        key = pass_key(base, fit.config, asked, device)
+        return examine_before_run(fit.trainable, rows, fit.config, key=key, device=device, tell=self.watcher.tell)
 
     def evaluate(self, dataset: Dataset, base: Base, encoded: Encoded, plan: Plan) -> Report:
         """Tuned model and Dataset -> Report with its verdict."""

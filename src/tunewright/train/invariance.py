@@ -54,17 +54,23 @@ class Invariance:
 
 
 class Recorder(torch.optim.Optimizer):
-    """Keeps the gradients that it is given, and moves nothing."""
+    """Keeps the gradients that it is given, and steps down them only where ``moves``."""
 
-    def __init__(self, module: torch.nn.Module) -> None:
+    def __init__(self, module: torch.nn.Module, *, moves: bool = False) -> None:
         """Listen to the parameters that train."""
+        self.moves = moves
         self.names = {name: value for name, value in module.named_parameters() if value.requires_grad}
         self.seen: list[Gradients] = []
         super().__init__(list(self.names.values()), {"lr": 0.0})
 
     def step(self, closure: object = None) -> None:  # type: ignore[override]
-        """Keep a copy of what there is."""
-        self.seen.append({name: each.grad.clone() for name, each in self.names.items() if each.grad is not None})
+        """Keep a copy of what there is; ``w - lr * g``, without momentum."""
+        given = {name: each.grad.clone() for name, each in self.names.items() if each.grad is not None}
+        self.seen.append(given)
+        if self.moves:
+            with torch.no_grad():
+                for name, gradient in given.items():
+                    self.names[name].sub_(self.param_groups[0]["lr"] * gradient)
 
 
 class Subject:
@@ -104,18 +110,27 @@ class Subject:
         nothing: list[Gradients] = [{}] * (len(steps) - len(recorder.seen))
         return list(zip(steps, [*recorder.seen, *nothing], strict=True))
 
-    def loop(self, optimizer: torch.optim.Optimizer, batch_size: int, token_budget: int) -> Loop:
-        """The training loop over one epoch, without clipping."""
+    def loop(
+        self,
+        optimizer: torch.optim.Optimizer,
+        batch_size: int,
+        token_budget: int,
+        *,
+        rate: float = RATE,
+        clip_norm: float = 0.0,
+        kind: type[Loop] = Loop,
+    ) -> Loop:
+        """The training loop over one epoch."""
         batches = Batches(self.examples, batch_size=batch_size, token_budget=token_budget, seed=0)
         settings = Settings(
-            num_steps=batches.steps_per_epoch, seed=0, clip_norm=0.0, dtype="fp32", device=str(self.device)
+            num_steps=batches.steps_per_epoch, seed=0, clip_norm=clip_norm, dtype="fp32", device=str(self.device)
         )
-        return Loop(
+        return kind(
             self.module,
             loss_function=self.loss_function,
             batches=batches,
             optimizer=optimizer,
-            rate=lambda step: RATE,
+            rate=lambda step: rate,
             settings=settings,
         )
 
