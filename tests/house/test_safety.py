@@ -13,7 +13,10 @@ from sources import PACKAGE, calls, dotted, imported, parse, python_files
 ALLOWED: dict[str, str] = {}
 """Exceptions to the gate by file. It stays empty."""
 
-PROCESSES = {"assets/settings.py": "asks `pip config list`: pip alone knows where its settings stand"}
+PROCESSES = {
+    "assets/settings.py": "asks `pip config list`: pip alone knows where its settings stand",
+    "doctor/pair.py": "starts this Python twice, to show that two processes train as one does",
+}
 NETWORK = {
     "assets/index.py": "looks for the pinned file on the package index that pip is set to",
     "assets/transfer.py": "takes the pinned file from there",

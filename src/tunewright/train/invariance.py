@@ -275,7 +275,8 @@ def frozen(subject: Subject) -> Invariance:
         pass
     now = dict(subject.module.named_parameters())
     wrong = [name for name, value in kept.items() if name in got or not torch.equal(value, now[name])]
-    sentence = f"{len(kept)} frozen tensors get no gradient and do not move; {len(got)} train"
+    sentence = f"{len(kept)} frozen tensors get no gradient and do not move, {len(got)} train"
+    sentence = sentence if kept else f"nothing is frozen, {len(got)} tensors train"
     if wrong:
         sentence = f"{len(wrong)} frozen tensors move or get a gradient, such as {wrong[0]}"
     return Invariance(name="frozen", deviation=float(len(wrong)), bound=0.0, sentence=sentence)
