@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-
 from test_chat import dialogues
 
 if TYPE_CHECKING:
@@ -17,7 +16,9 @@ if TYPE_CHECKING:
 ALWAYS = {"evaluation", "accumulation", "flattened", "padding", "last window", "supervision", "frozen", "two processes"}
 
 
-def test_a_recipe_on_minilm(tmp_path: Path, minilm_folder: Path, movie_reviews_file: Path, run_process: RunProcess) -> None:
+def test_a_recipe_on_minilm(
+    tmp_path: Path, minilm_folder: Path, movie_reviews_file: Path, run_process: RunProcess
+) -> None:
     recipe = tmp_path / "movie-reviews.yaml"
     recipe.write_text(
         f"version: 1\ndata: {{path: {movie_reviews_file}, columns: {{text: text, label: label}}}}\n"
@@ -56,9 +57,9 @@ def test_a_check_that_fails_is_told_and_fails_the_command(
     tmp_path: Path, tiny_bert_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from tunewright.cli.app import start
-    from tunewright.infer import flat
+    from tunewright.infer import attention, flat
 
-    plan = flat.plan_segments
+    plan = attention.plan_segments
     monkeypatch.setattr(flat, "plan_segments", lambda bounds, device: plan([0, bounds[-1]], device))
     monkeypatch.setenv("TUNEWRIGHT_HOME", str(tmp_path / "home"))
     rows = [f"a {word} film {number},{word}\n" for number in range(40) for word in ("good", "bad")]

@@ -13,7 +13,7 @@ import torch
 
 from tunewright.adapt.method.head import Head
 from tunewright.adapt.method.lora import Lora
-from tunewright.infer import flat, forward
+from tunewright.infer import attention, flat, forward
 from tunewright.infer.engine import _rows
 from tunewright.train import loop
 from tunewright.train.batches import Batches, Examples
@@ -27,7 +27,8 @@ WRITERS = ("gpt2", "llama", "qwen3", "gemma2", "gemma3_text")
 
 
 def labelled(make_examples: Any) -> Examples:
-    return make_examples(40, largest_id=90)
+    made: Examples = make_examples(40, largest_id=90)
+    return made
 
 
 def dialogues(num_rows: int = 40) -> Examples:
@@ -142,7 +143,7 @@ def test_a_mean_of_the_means_of_micro_batches_is_seen(job: Any, monkeypatch: pyt
 
 
 def test_attention_that_leaks_across_segments_is_seen(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = flat.plan_segments
+    plan = attention.plan_segments
     monkeypatch.setattr(flat, "plan_segments", lambda bounds, device: plan([0, bounds[-1]], device))
     found = checked(*job)
     assert {"flattened", "accumulation"} <= red(found)
@@ -154,7 +155,7 @@ def test_positions_that_do_not_restart_are_seen(
     architecture: str, make_module: Any, make_writer: Any, make_examples: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Learned positions; rotary ones are relative, so that a whole row may stand anywhere."""
-    run_flat = forward.run_flat
+    run_flat = flat.run_flat
 
     def run_on(trunk: Any, stream: Any) -> torch.Tensor:
         return run_flat(trunk, replace(stream, positions=torch.arange(len(stream.ids)) % 96))
@@ -170,7 +171,9 @@ def test_positions_that_do_not_restart_are_seen(
 def test_left_padding_without_its_positions_is_seen(make_writer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     read = _rows.Rows._forward
 
-    def uncorrected(self: Any, ids_BL: torch.Tensor, positions_BL: torch.Tensor, lengths_B: torch.Tensor) -> torch.Tensor:
+    def uncorrected(
+        self: Any, ids_BL: torch.Tensor, positions_BL: torch.Tensor, lengths_B: torch.Tensor
+    ) -> torch.Tensor:
         columns = torch.arange(self._columns, self._columns + ids_BL.shape[1])
         return read(self, ids_BL, columns.expand_as(positions_BL), lengths_B)
 
@@ -233,7 +236,9 @@ def test_a_count_that_is_not_what_is_summed_over_is_seen(writer: Trainable, monk
     assert "supervision" in red(checked(writer, dialogues()))
 
 
-def test_frozen_weights_that_move_are_seen(make_module: Any, make_examples: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frozen_weights_that_move_are_seen(
+    make_module: Any, make_examples: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from tunewright.train import invariance
 
     def careless(config: Any, module: torch.nn.Module, lr: float) -> Any:
@@ -295,7 +300,9 @@ def test_rows_are_chosen_from_nearly_nothing_to_much() -> None:
 def test_a_long_row_keeps_what_is_supervised() -> None:
     weights = np.zeros(300)
     weights[200:205] = 1.0
-    long = Examples([np.arange(300), np.arange(300)], torch.from_numpy(np.tile(weights, 2)).float(), np.arange(2), per_token=True)
+    long = Examples(
+        [np.arange(300), np.arange(300)], torch.from_numpy(np.tile(weights, 2)).float(), np.arange(2), per_token=True
+    )
     chosen = choose_rows(long, make_loss(Objective("token_cross_entropy")))
     assert [len(ids) for ids in chosen.ids] == [40, 40]
     assert chosen.ids[1][-1] == 204

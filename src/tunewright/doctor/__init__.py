@@ -27,9 +27,7 @@ WIDTH = 384
 LEAST_DISK_BYTES = 2_000_000_000
 
 
-def examine(
-    recipe: str | Path | None = None, *, runs: str | Path = "runs", tell: Tell = tell_nobody
-) -> dict[str, Any]:
+def examine(recipe: str | Path | None = None, *, runs: str | Path = "runs", tell: Tell = tell_nobody) -> dict[str, Any]:
     """``machine`` (facts), ``checks`` (each with ``name``, ``ok``, ``detail``, ``hint``) and ``ok`` over all of them.
 
     With a recipe whose data can be read also ``selftest``: ``note`` (on what) and ``checks`` (each with ``name``, ``passed``,
@@ -96,7 +94,9 @@ def _summed_up(selftest: Mapping[str, Any]) -> Mapping[str, object]:
     failed = [check for check in selftest["checks"] if not check["passed"]]
     if not failed:
         return {"name": "self-test", "ok": True, "detail": f"{len(selftest['checks'])} invariances hold", "hint": ""}
-    detail = f"{failed[0]['name']} deviates by {failed[0]['deviation']:.2g}: it should hold that {failed[0]['sentence']}"
+    detail = (
+        f"{failed[0]['name']} deviates by {failed[0]['deviation']:.2g}: it should hold that {failed[0]['sentence']}"
+    )
     hint = "do not trust a training with these options; a run can be forced with train.selftest=tell, which is recorded"
     return {"name": "self-test", "ok": False, "detail": detail, "hint": hint}
 

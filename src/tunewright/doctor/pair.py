@@ -142,7 +142,7 @@ def _run_ranks(folder: Path, start: Start) -> None:
 
 
 def _start(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    return subprocess.Popen(  # noqa: S603 - this Python, with words of our own
         command, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE, encoding="utf-8", errors="replace",
     )  # fmt: skip

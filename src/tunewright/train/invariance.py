@@ -130,7 +130,7 @@ class Subject:
             loss_function=self.loss_function,
             batches=batches,
             optimizer=optimizer,
-            rate=lambda step: rate,
+            rate=lambda _: rate,
             settings=settings,
         )
 
@@ -152,7 +152,7 @@ class Subject:
         with self.stock():
             for at in range(len(rows)):
                 loss = self._loss(rows[at : at + 1])
-                (loss / sum(counts)).backward()
+                (loss / sum(counts)).backward()  # type: ignore[no-untyped-call]
                 losses.append(float(loss.detach()))
         return losses, counts, self._take_gradients()
 
@@ -239,7 +239,9 @@ def windows(subject: Subject) -> Invariance:
     updates = subject.updates(batch_size=3, token_budget=UNLIMITED)
     seen = sorted(row for step, _ in updates for row in step.row_ids)
     if seen != list(range(len(subject.examples))):
-        sentence = f"an epoch over {len(subject.examples)} rows reads {len(set(seen))} of them, {len(seen)} times in all"
+        sentence = (
+            f"an epoch over {len(subject.examples)} rows reads {len(set(seen))} of them, {len(seen)} times in all"
+        )
         return Invariance(name="last window", deviation=float("inf"), bound=BOUND, sentence=sentence)
     gaps = []
     for step, _ in updates:

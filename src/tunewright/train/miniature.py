@@ -72,7 +72,11 @@ def make_miniature(
     if words is not None:
         _tell_number_of_words(small.trunk, words)
     return Miniature(
-        module=small.to(device), examples=chosen, loss_function=loss_function, optimizer=optimizer, note=", ".join(notes)
+        module=small.to(device),
+        examples=chosen,
+        loss_function=loss_function,
+        optimizer=optimizer,
+        note=", ".join(notes),
     )
 
 
@@ -82,7 +86,9 @@ def choose_rows(examples: Examples, loss_function: LossFunction) -> Examples:
     A mean of means and the mean of all differ by as much as the rows' counts do.
     """
     spread = np.unique(np.linspace(0, len(examples) - 1, min(CANDIDATES, len(examples))).astype(np.int64))
-    rows = [cut for row in spread if float(loss_function.count({"target": (cut := _short(examples, int(row))).targets}))]
+    rows = [
+        cut for row in spread if float(loss_function.count({"target": (cut := _short(examples, int(row))).targets}))
+    ]
     rows.sort(key=lambda row: (float(row.targets.sum()) if row.per_token else 0.0, len(row.ids[0])))
     at = np.unique(np.linspace(0, len(rows) - 1, min(NUM_ROWS, len(rows))).astype(np.int64))
     rows = [rows[index] for index in at]

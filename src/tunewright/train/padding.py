@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from tunewright.infer.batch import flatten
 from tunewright.infer.forward import run_padded
 from tunewright.types import Ints, Sampling, Stream
 
@@ -55,7 +54,9 @@ def next_token_logits(model: Any, prompts: Sequence[Ints]) -> tuple[torch.Tensor
             self.heard = logits_BV.clone()
             return super()._choose(logits_BV)
 
-    requests = [Request(tuple(map(int, ids)), Sampling(max_tokens=3, temperature=0.0), SimpleQueue()) for ids in prompts]
+    requests = [
+        Request(tuple(map(int, ids)), Sampling(max_tokens=3, temperature=0.0), SimpleQueue()) for ids in prompts
+    ]
     with torch.no_grad():
         rows = Listening(model, stop_ids=())
         rows.join(requests)

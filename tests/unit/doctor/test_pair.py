@@ -54,9 +54,7 @@ def test_two_processes_train_as_one(job: Job, tmp_path: Path) -> None:
     assert "over 3 updates" in found.sentence
 
 
-def test_gradients_summed_instead_of_averaged_are_seen(
-    job: Job, tmp_path: Path, start_process: StartProcess
-) -> None:
+def test_gradients_summed_instead_of_averaged_are_seen(job: Job, tmp_path: Path, start_process: StartProcess) -> None:
     def start(command: Sequence[str], environment: Mapping[str, str]) -> Any:
         return start_process(sys.executable, "-c", SUMMED, command[-1], environment=environment)
 
@@ -65,8 +63,10 @@ def test_gradients_summed_instead_of_averaged_are_seen(
     assert found.deviation > 0.1
 
 
-def test_a_process_that_dies_is_named_and_the_other_ended(job: Job, tmp_path: Path, start_process: StartProcess) -> None:
-    started = []
+def test_a_process_that_dies_is_named_and_the_other_ended(
+    job: Job, tmp_path: Path, start_process: StartProcess
+) -> None:
+    started: list[Any] = []
 
     def start(command: Sequence[str], environment: Mapping[str, str]) -> Any:
         code = "import sys; sys.exit('no memory')" if not started else "import time; time.sleep(600)"

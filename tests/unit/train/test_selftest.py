@@ -32,7 +32,9 @@ def train_one(tmp_path: Path, tiny_bert_folder: Path) -> Any:
 
     def go(name: str, **options: object) -> dict[str, Any]:
         train = {**QUICK, **options}
-        return tunewright.run(ROWS, out=tmp_path / name, model=str(tiny_bert_folder), train=train, until="train")
+        return tunewright.run(
+            ROWS, out=tmp_path / name / "run", model=str(tiny_bert_folder), train=train, until="train"
+        )
 
     return go
 
@@ -77,6 +79,7 @@ def test_a_failure_stops_the_run_unless_that_is_asked_for(train_one: Any, home: 
 def test_a_pass_holds_for_what_it_was_made_with(tiny_bert_folder: Path, tiny_gpt2_folder: Path) -> None:
     from tunewright.model.select import Select, select
     from tunewright.train.config import Train
+    from tunewright.train.optim import Optimizer
 
     one, other = (select(Select.Config(name=str(folder)), None) for folder in (tiny_bert_folder, tiny_gpt2_folder))
     task, config = {"name": "classify"}, Train.Config()
@@ -84,7 +87,7 @@ def test_a_pass_holds_for_what_it_was_made_with(tiny_bert_folder: Path, tiny_gpt
     assert key == selftest.pass_key(one, Train.Config(lr=0.1, epochs=9, batch_size=3), [task], "cpu")
     assert key != selftest.pass_key(other, config, [task], "cpu")
     assert key != selftest.pass_key(one, config, [{**task, "pooling": "mean"}], "cpu")
-    assert key != selftest.pass_key(one, Train.Config(optimizer={"name": "sgd"}), [task], "cpu")
+    assert key != selftest.pass_key(one, Train.Config(optimizer=Optimizer.Config(name="sgd")), [task], "cpu")
     assert key != selftest.pass_key(one, config, [task], "cuda")
 
 
