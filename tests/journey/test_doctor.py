@@ -57,11 +57,15 @@ def test_a_check_that_fails_is_told_and_fails_the_command(
     tmp_path: Path, tiny_bert_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from tunewright.cli.app import start
+    from tunewright.doctor import pair
     from tunewright.infer import attention, flat
+    from tunewright.train.invariance import Invariance
 
     plan = attention.plan_segments
     monkeypatch.setattr(flat, "plan_segments", lambda bounds, device: plan([0, bounds[-1]], device))
     monkeypatch.setenv("TUNEWRIGHT_HOME", str(tmp_path / "home"))
+    fine = Invariance(name="two processes", deviation=0.0, bound=1e-5, sentence="shown by the tests above")
+    monkeypatch.setattr(pair, "check_pair", lambda *_: fine)
     rows = [f"a {word} film {number},{word}\n" for number in range(40) for word in ("good", "bad")]
     data = tmp_path / "reviews.csv"
     data.write_text("text,label\n" + "".join(rows), encoding="utf-8")

@@ -128,7 +128,7 @@ def _run_ranks(folder: Path, start: Start) -> None:
         for number in range(PROCESSES):
             replace_document(folder / f"rank-{number}.json", render_json({"rank": number}))
             command = [sys.executable, "-m", __name__, str(folder / f"rank-{number}.json")]
-            processes.append(start(command, {"GLOO_SOCKET_IFNAME": LOOPBACK}))
+            processes.append(start(command, {"GLOO_SOCKET_IFNAME": LOOPBACK, "OMP_NUM_THREADS": "1"}))
         for process in processes:
             _, said = process.communicate(timeout=LONGEST_SECONDS)
             if process.returncode:
