@@ -50,18 +50,18 @@ def examine(recipe: str | Path | None = None, *, runs: str | Path = "runs", tell
     if recipe is not None:
         checks.append(_recipe(recipe))
         if checks[-1]["ok"]:
-            found["selftest"] = rehearse(read_request(str(recipe), (), {}), Path(runs), tell)
+            found["selftest"] = examine_engine(read_request(str(recipe), (), {}), Path(runs), tell)
             checks.append(_summed_up(found["selftest"]))
     return {**found, "ok": all(bool(check["ok"]) for check in checks)}
 
 
-def rehearse(request: Request, runs: Path, tell: Tell = tell_nobody) -> dict[str, Any]:
+def examine_engine(request: Request, runs: Path, tell: Tell = tell_nobody) -> dict[str, Any]:
     """The self-test of a recipe on a few of its rows: ``note`` and ``checks``. A pass is recorded for the runs to come.
 
     Raises InputError, GateError and MachineError where the recipe cannot be prepared.
     """
+    from tunewright.doctor.job import open_job, read_base, read_encoded, settle
     from tunewright.doctor.pair import check_pair
-    from tunewright.doctor.rehearsal import open_job, read_base, read_encoded, settle
     from tunewright.train.invariance import check_invariances
     from tunewright.train.selftest import pass_key, record_pass
 

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import distributed
 
-from tunewright.doctor.rehearsal import Job, open_job
+from tunewright.doctor.job import Job, open_job
 from tunewright.errors import MachineError
 from tunewright.store.document import parse_object, render_json
 from tunewright.store.durable import replace_document

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tunewright.doctor.job import Job, open_job, read_encoded, settle
 from tunewright.doctor.pair import check_pair
-from tunewright.doctor.rehearsal import Job, open_job, read_encoded, settle
 from tunewright.errors import MachineError
 from tunewright.recipe import read_request
 from tunewright.types import tell_nobody

@@ -48,7 +48,7 @@ def settle(request: Request, folder: Path, runs: Path, tell: Tell) -> Job:
         base=base,
         encoder=bound.open_encoder(base),
         target=folder / "encoded",
-        key="rehearsal",
+        key="doctor",
         tell=tell,
     )
     name = type(task).__module__.rpartition(".")[2]
