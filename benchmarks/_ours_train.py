@@ -26,7 +26,6 @@ def main() -> None:
     from tunewright.model.select import Select, select
     from tunewright.train import rows as embedding_rows
     from tunewright.train.config import Train
-    from tunewright.train.optim import Optimizer
     from tunewright.train.plan import make_plan
     from tunewright.train.train import Fit, make_loop
 
@@ -40,10 +39,11 @@ def main() -> None:
     if compaction:
         ids = [compaction.remap[row] for row in ids]
     trainable = method.wrap(module, task.objective(), SEED)
-    config = Train.Config(
-        epochs=1, batch_size=inputs["batch_size"], lr=inputs["lr"], clip_norm=1.0, device="cpu", threads=setting["threads"],
-        optimizer=Optimizer.Config(weight_decay=0.0, schedule="constant", warmup=0.0),
-    )  # fmt: skip
+    config = Train.Config.model_validate({
+        "epochs": 1, "batch_size": inputs["batch_size"], "lr": inputs["lr"], "clip_norm": 1.0, "device": "cpu",
+        "threads": setting["threads"], "optimizer": {"name": "adamw", "weight_decay": 0.0},
+        "schedule": {"name": "constant", "warmup": 0.0},
+    })  # fmt: skip
     plan = make_plan(config, base, len(ids), method.lr_factor)
     fit = Fit(trainable=trainable, plan=plan, config=config, seed=SEED)
     loop = make_loop(fit, examples(inputs, ids, inputs["targets"]))

@@ -25,7 +25,7 @@ from tunewright.config.load import with_automatic, with_recorded
 from tunewright.config.write import to_yaml
 from tunewright.data.clean.base import build_chain
 from tunewright.data.inputs import look
-from tunewright.data.prepare import account, dataset_key, open_dataset, prepare
+from tunewright.data.prepare import account, content_digest, dataset_key, open_dataset, prepare
 from tunewright.errors import GateError, InputError, Interrupted
 from tunewright.judging import followed, judge
 from tunewright.judging.case import Case
@@ -38,9 +38,12 @@ from tunewright.store.artifact import open_artifact
 from tunewright.store.digest import digest_code, digest_json, sha256_file
 from tunewright.store.run import CHECKPOINTS, RECIPE, RESULT, RunFolder, to_finish, unfinished
 from tunewright.store.runs import begun
+from tunewright.train import memory
 from tunewright.train import rows as embedding_rows
 from tunewright.train.batches import Examples, read_examples
-from tunewright.train.plan import make_plan
+from tunewright.train.plan import make_plan, read_plan
+from tunewright.train.rehearsal import DOCUMENT as FORECAST
+from tunewright.train.rehearsal import Rehearsal
 from tunewright.train.selftest import examine_before_run, pass_key
 from tunewright.train.train import Fit, Watch, train
 from tunewright.types import Base, Checkpoint, Choice, Dataset, Encoded, Finding, Plan, Report, Tell, tell_nobody
@@ -65,12 +68,14 @@ class Watcher:
     """Who looks on: progress, the choices made for the user, whether somebody asked to stop, and each evaluation.
 
     ``measured(number, value)``: the declared metric on the validation rows after the evaluation of this number, from 1.
+    ``forecasts``: whether a training is rehearsed before its first step.
     """
 
     tell: Tell = tell_nobody
     say: Callable[[Choice], None] = say_nothing
     asked_to_stop: Callable[[], bool] = lambda: False
     measured: Callable[[int, float], None] = lambda *_: None
+    forecasts: bool = True
 
 
 def run(
@@ -206,11 +211,11 @@ class Road:
         if data is None or encoded is None or model is None or plan is None:
             raise unfinished(self.folder)
         dataset = open_dataset(data.folder)
-        self.digest = _content_digest(dataset)
+        self.digest = content_digest(dataset)
         self.task = self.task.bind(dataset)
         facts: Any = model.facts
         checkpoint = Checkpoint(folder=model.folder, digest=model.digest, **facts)
-        return dataset, encoding.open_encoded(encoded), _read_plan(plan), checkpoint
+        return dataset, encoding.open_encoded(encoded), read_plan(plan), checkpoint
 
     def prepare(self) -> Dataset:
         """Sources -> Dataset."""
@@ -222,7 +227,7 @@ class Road:
                 target = self.folder.stage("data")
                 dataset = prepare(self.recipe.data, self.task, target, inputs=self.inputs, tell=self.watcher.tell)
         self._decide(*dataset.choices, account(dataset))
-        self.digest = _content_digest(dataset)
+        self.digest = content_digest(dataset)
         if self.pinned and self.pinned.data != self.digest:
             raise InputError(
                 "the data are not those of the original run",
@@ -292,10 +297,10 @@ class Road:
         """What the start-up probe decides, once for the run."""
         saved = self.folder.read_json("plan.json")
         if saved is not None:
-            plan = _read_plan(saved)
+            plan = read_plan(saved)
         else:
             if self.pinned:
-                plan = _read_plan({"choices": self.pinned.choices})
+                plan = read_plan({"choices": self.pinned.choices})
             else:
                 plan = make_plan(self.recipe.train, base, encoded.splits["train"], self._method().lr_factor)
             self.folder.write_document("plan.json", {"choices": [asdict(choice) for choice in plan.choices]})
@@ -333,6 +338,17 @@ class Road:
         if latest or self.events.read("step"):
             self.events.rewind(latest.step if latest else 0)
         validation = read_examples(encoded, "validation", remap)
+        rehearsal = Rehearsal(
+            config=self.recipe.train,
+            plan=plan,
+            folder=self.folder,
+            base=base,
+            encoded=encoded,
+            validation=validation,
+            command=self.command,
+            say=self._decide,
+            tell=self.watcher.tell,
+        )
         watch = Watch(
             validation=validation,
             score=score,
@@ -343,6 +359,7 @@ class Road:
             asked_to_stop=self.watcher.asked_to_stop,
             measured=self.watcher.measured,
             tell=self.watcher.tell,
+            rehearse=rehearsal if self.watcher.forecasts else None,
         )
         fit = Fit(trainable=trainable, plan=plan, config=self.recipe.train, seed=self.recipe.seed)
         rows = read_examples(encoded, "train", remap)
@@ -375,12 +392,12 @@ class Road:
         }
         facts = {"step": checkpoint.step, "metric": checkpoint.metric, "stopped_because": checkpoint.stopped_because}
         self.folder.commit_stage("model", key, lambda draft: self.task.save(draft, tuned, base, card), facts)
+        rehearsal.compare()
 
     def _test_engine(self, base: Base, fit: Fit, rows: Examples) -> Choice:
         """The self-test, where this code, architecture and options have no recorded pass."""
-        asked, device = [self.recipe.task.as_json(), self.recipe.method.as_json()], str(fit.plan["train.device"])
-        key = pass_key(base, fit.config, asked, device)
-        return examine_before_run(fit.trainable, rows, fit.config, key=key, device=device, tell=self.watcher.tell)
+        key = pass_key(base, fit.config, [self.recipe.task.as_json(), self.recipe.method.as_json()], fit.plan)
+        return examine_before_run(fit.trainable, rows, fit.config, key=key, plan=fit.plan, tell=self.watcher.tell)
 
     def evaluate(self, dataset: Dataset, base: Base, encoded: Encoded, plan: Plan) -> Report:
         """Tuned model and Dataset -> Report with its verdict."""
@@ -434,13 +451,14 @@ class Road:
             **result.environment_part(),
             "hashes": {"data": self.digest, "encoded": encoded.fingerprint, "base": base.digest},
             "timings": {**timings, "total": sum(timings.values())},
-            "peak_memory_bytes": result.peak_memory_bytes(),
+            "peak_memory_bytes": memory.peak_bytes(),
             "next_commands": result.next_commands(self.folder.folder, report) if report else [to_finish(self.command)],
         }
         if encoded.xray is not None:
             content["xray"] = Shown(self.recipe.report).select_xray(encoded.xray)
         if plan is not None and checkpoint is not None:
             content |= result.training_part(plan, checkpoint, self.events.read(), self._followed())
+            content["forecast"] = self.folder.read_json(FORECAST)
             content["hashes"]["weights"] = sha256_file(checkpoint.folder / "model.safetensors")
         if report is not None:
             shown = Shown(self.recipe.report)
@@ -486,12 +504,3 @@ class Road:
         started = time.monotonic()
         yield
         self.timings[stage] = self.timings.get(stage, 0.0) + time.monotonic() - started
-
-
-def _read_plan(saved: Mapping[str, Any]) -> Plan:
-    return Plan(tuple(Choice(**choice) for choice in saved["choices"]))
-
-
-def _content_digest(dataset: Dataset) -> str:
-    """The digest of the rows themselves, split by split, whatever options led to them."""
-    return digest_json([[split, sha256_file(dataset.folder / f"{split}.arrow")] for split in sorted(dataset.splits)])

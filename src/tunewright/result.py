@@ -133,16 +133,6 @@ def environment_part() -> dict[str, Any]:
     }
 
 
-def peak_memory_bytes() -> int | None:
-    """The largest resident size of this process so far; None where the system does not say."""
-    try:
-        import resource
-    except ImportError:  # Windows has no such module
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
 def plain(value: Any) -> Any:
     """The value as JSON can hold it: numbers that are not finite become null, tuples lists, paths text."""
     return finite_or_none(value)

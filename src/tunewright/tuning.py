@@ -31,6 +31,7 @@ from tunewright.seams import Method
 from tunewright.store.digest import digest_json
 from tunewright.store.run import CHECKPOINTS, RESULT, RunFolder
 from tunewright.store.runs import begun, locate_run
+from tunewright.train.memory import peak_bytes
 from tunewright.tune.bridge import load_optuna
 from tunewright.tune.search import Evaluated, TrialFailed, search
 from tunewright.tune.space import describe_space, read_space
@@ -47,7 +48,7 @@ SEARCHED = ("model", "task", "method", "encode", "train", "seed")
 SEARCHED_OF_TEXT = ("method", "train", "seed")
 """The same for text: what decides its tokens is part of what is judged on, since trials are compared by nats per token."""
 
-MACHINE = ("train.device", "train.threads", "train.dtype")
+MACHINE = ("train.device", "train.threads", "train.dtype", "train.kernels")
 """Decided once for all trials: measured anew each time, a busy moment would change a trial's numbers."""
 
 MODEL = "model"
@@ -206,7 +207,7 @@ def _measure(ready: Ready, trial: Trial, evaluated: Evaluated) -> float | None:
         watcher.tell(label, done, steps, f"trial {trial.number + 1} of {total}, {note}".rstrip(", "))
 
     looking_on = Watcher(
-        tell=tell, asked_to_stop=lambda: is_pruned or watcher.asked_to_stop(), measured=measured
+        tell=tell, asked_to_stop=lambda: is_pruned or watcher.asked_to_stop(), measured=measured, forecasts=False
     )  # what is chosen for a trial is the same as for the search, or its parameters
     overrides = ready.asked.having(trial.parameters)
     folder = _folder(ready, trial)
@@ -303,7 +304,7 @@ def _finish(ready: Ready, study: Study, trials: Trials) -> dict[str, Any]:
         **result.config_part(road.request.loaded, road.choices),
         **result.environment_part(),
         "timings": {**road.timings, "total": sum(road.timings.values())},
-        "peak_memory_bytes": result.peak_memory_bytes(),
+        "peak_memory_bytes": peak_bytes(),
     }
     content = result.plain(content)
     folder.write_document("report.html", render(content))

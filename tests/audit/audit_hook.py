@@ -81,6 +81,11 @@ ALLOWED = (
         "the self-test trains with two processes",
         lambda arguments: _words(arguments)[1:3] == ["-m", "tunewright.doctor.pair"],
     ),
+    Allowance(
+        _PROCESS,
+        "tunewright.infer.native.build",
+        "the C compiler makes the kernels once, on the machine that they run on",
+    ),
     Allowance(frozenset({"os.fork"}), "kill_campaign", "forks the runs that it kills", is_direct=True),
     Allowance(_PROCESS, "audit_hook", "a process that a test starts through the fixture, watched like the test"),
 )

@@ -23,7 +23,11 @@ class AbsoluteError:
         return torch.tensor(float(len(columns["target"])))
 
 
-CASES = [(name, width) for name in NAMES for width in {"binary_cross_entropy": (1, 3)}.get(name, (1,))]
+CASES = [
+    (name, width)
+    for name in NAMES
+    for width in {"binary_cross_entropy": (1, 3), "mean_squared_error": (1, 3)}.get(name, (1,))
+]
 """Each objective with the targets to a row that it reads: one (an index as well as a yes or no), or one an output."""
 
 

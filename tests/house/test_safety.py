@@ -16,6 +16,7 @@ ALLOWED: dict[str, str] = {}
 PROCESSES = {
     "assets/settings.py": "asks `pip config list`: pip alone knows where its settings stand",
     "doctor/pair.py": "starts this Python twice, to show that two processes train as one does",
+    "infer/native/build.py": "asks the C compiler to make the package's own kernels, once on each machine",
 }
 NETWORK = {
     "assets/index.py": "looks for the pinned file on the package index that pip is set to",

@@ -58,10 +58,10 @@ def test_a_check_that_fails_is_told_and_fails_the_command(
 ) -> None:
     from tunewright.cli.app import start
     from tunewright.doctor import pair
-    from tunewright.infer import attention, flat
+    from tunewright.infer import flat, segments
     from tunewright.train.invariance import Invariance
 
-    plan = attention.plan_segments
+    plan = segments.plan_segments
     monkeypatch.setattr(flat, "plan_segments", lambda bounds, device: plan([0, bounds[-1]], device))
     monkeypatch.setenv("TUNEWRIGHT_HOME", str(tmp_path / "home"))
     fine = Invariance(name="two processes", deviation=0.0, bound=1e-5, sentence="shown by the tests above")

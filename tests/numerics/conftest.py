@@ -135,17 +135,24 @@ def base(request: pytest.FixtureRequest, make_base: MakeBase) -> Base:
 
 @pytest.fixture(autouse=True)
 def _one_thread(_same_start: None) -> None:
-    """Sums in one order, so that equal bits may be asked for."""
+    """Sums in one order, so that equal bits may be asked for, and the kernels at hand."""
     import torch
 
+    from tunewright.infer.native.build import built
+    from tunewright.infer.native.kernels import use_kernels
+
     torch.set_num_threads(1)
+    use_kernels(built().library is not None)
 
 
 @pytest.fixture
 def build_loop() -> BuildLoop:
-    """A loop over ``examples``: cross-entropy of three labels, four rows to a batch, two epochs, AdamW, fp32."""
+    """A loop over ``examples``: cross-entropy of three labels, four rows to a batch, two epochs, AdamW, fp32.
+
+    In bf16 with the native kernels, where they can be had.
+    """
+    from tunewright.infer.native.build import built
     from tunewright.train.config import Train
-    from tunewright.train.optim import Optimizer
     from tunewright.train.train import Fit, make_loop
 
     def build(
@@ -157,11 +164,15 @@ def build_loop() -> BuildLoop:
         clip_norm: float = 1.0,
         batch_size: int = 4,
         optimizer: Mapping[str, Any] = MappingProxyType({}),
+        options: Mapping[str, Any] = MappingProxyType({}),
         **decided: object,
     ) -> Any:
         values = {"device": "cpu", "threads": 1, "dtype": "fp32", "token_budget": 10_000, "epochs": 2, "lr": 1e-2}
+        is_native = decided.get("dtype") == "bf16" and built().library is not None
+        values["kernels"] = "native" if is_native else "torch"
         plan = Plan(tuple(Choice(f"train.{name}", value, "test") for name, value in {**values, **decided}.items()))
-        config = Train.Config(batch_size=batch_size, clip_norm=clip_norm, optimizer=Optimizer.Config(**optimizer))
+        given = {"batch_size": batch_size, "clip_norm": clip_norm, "optimizer": optimizer, **options}
+        config = Train.Config.model_validate(given)
         trainable = Trainable(module, (Phase(objective),))
         return make_loop(Fit(trainable=trainable, plan=plan, config=config, seed=seed), examples)
 

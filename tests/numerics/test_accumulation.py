@@ -14,7 +14,8 @@ from tunewright.adapt.task.classify import Classify
 from tunewright.types import Objective
 
 WEIGHTED = Objective("cross_entropy", {"class_weights": [0.2, 1.0, 5.0], "label_smoothing": 0.1})
-PLAIN_SGD = {"name": "sgd", "momentum": 0.0, "weight_decay": 0.0, "schedule": "constant", "warmup": 0.0}
+PLAIN_SGD = {"name": "sgd", "momentum": 0.0, "weight_decay": 0.0}
+CONSTANT = {"schedule": {"name": "constant", "warmup": 0.0}}
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
 
@@ -42,7 +43,7 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(
     found = []
     for token_budget in (8, 30, 10_000):
         loop = build_loop(
-            make_module("bert", **NO_DROPOUT), make_examples(10), objective=objective, optimizer=PLAIN_SGD,
+            make_module("bert", **NO_DROPOUT), make_examples(10), objective=objective, optimizer=PLAIN_SGD, options=CONSTANT,
             token_budget=token_budget, lr=0.1, clip_norm=0.0,
         )  # fmt: skip
         num_cuts = [len(list(loop.batches.micro_batches(step))) for step in range(3)]
@@ -58,7 +59,8 @@ def test_an_update_is_the_gradient_of_the_weighted_mean(
     """Against torch's own weighted mean over the rows of the step, each row run alone."""
     examples = make_examples(10)
     loop = build_loop(
-        make_module("bert", **NO_DROPOUT), examples, objective=WEIGHTED, optimizer=PLAIN_SGD, token_budget=30, lr=0.5,
+        make_module("bert", **NO_DROPOUT), examples, objective=WEIGHTED, optimizer=PLAIN_SGD, options=CONSTANT,
+        token_budget=30, lr=0.5,
         clip_norm=0.0, epochs=1,
     )  # fmt: skip
     for step in range(3):
@@ -100,7 +102,7 @@ def test_multi_label_rows_accumulate_too(make_module: Callable[..., Any], make_e
         updates_of(
             build_loop(
                 make_module("bert", task, **NO_DROPOUT), make_examples(7, targets=targets), objective=objective,
-                optimizer=PLAIN_SGD, token_budget=budget, lr=0.1,
+                optimizer=PLAIN_SGD, options=CONSTANT, token_budget=budget, lr=0.1,
             ),
             2,
         )
@@ -115,7 +117,12 @@ def test_clipping_scales_the_whole_gradient_to_its_norm(
     """Pascanu et al. 2013, algorithm 1: the direction stays, the length is at most the threshold."""
     loops = [
         build_loop(
-            make_module("bert", **NO_DROPOUT), make_examples(4), optimizer=PLAIN_SGD, lr=1.0, clip_norm=clip_norm
+            make_module("bert", **NO_DROPOUT),
+            make_examples(4),
+            optimizer=PLAIN_SGD,
+            options=CONSTANT,
+            lr=1.0,
+            clip_norm=clip_norm,
         )
         for clip_norm in (0.0, 0.01)
     ]

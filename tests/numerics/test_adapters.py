@@ -23,7 +23,7 @@ from tunewright.infer.batch import flatten
 from tunewright.infer.forward import run_trunk
 from tunewright.infer.load import load_language_model, load_tokenizer, load_trunk
 from tunewright.store.artifact import commit_artifact
-from tunewright.train.optim import split_by_decay
+from tunewright.train.optim import parameter_groups
 from tunewright.train.rows import compact, expand
 from tunewright.types import Base, Batch, Objective
 
@@ -266,7 +266,14 @@ def test_what_decays_are_the_matrices_of_the_update_alone(make_module: Callable[
         module = make_module(architecture)
         method("lora", dora=True).wrap(module, CROSS_ENTROPY, 0)
         names = {id(parameter): name for name, parameter in module.named_parameters()}
-        decayed, spared = ([names[id(p)] for p in group] for group in split_by_decay(module))
+        groups = parameter_groups(module)
+        spared = [names[id(p)] for group in groups if group["kind"] == "other" for p in group["params"]]
+        decayed = [names[id(p)] for group in groups if group["kind"] != "other" for p in group["params"]]
+        adapted = [names[id(p)] for group in groups if group["kind"] == "adapter" for p in group["params"]]
+        assert all(".lora_A." in name or ".lora_B." in name for name in adapted)
+        assert {name for name in decayed if name not in adapted} == {"head.dense.weight", "head.output.weight"} & set(
+            names.values()
+        )
         assert all(".lora_A." in name or ".lora_B." in name or name.startswith("head.") for name in decayed)
         assert any("magnitude" in name for name in spared)
         assert all("magnitude" in name or name.startswith("head.") for name in spared)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from tunewright.train.fused_norm import FROM_ONE, PLAIN, fuse_norms
+from tunewright.train.fused.norm import FROM_ONE, PLAIN, fuse_norms
 
 
 def stock(name: str) -> Any:

@@ -104,6 +104,30 @@ def test_loss_and_gradients_equal_the_stock_forward(model: Any, cells: int, monk
         assert torch.allclose(own[name], gradient, atol=2e-6, rtol=1e-4), name
 
 
+@pytest.mark.parametrize("cells", [1 << 26, 97 * 16], ids=["one chunk", "several chunks"])
+def test_smoothed_labels_are_torchs_own(model: Any, cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loss and gradients; what is judged stays the plain likelihood."""
+    monkeypatch.setattr(likelihood, "CHUNK_CELLS", cells)
+    ids, weights, batch = make_batch()
+    wanted: Any = 0.0
+    for row, weight in zip(ids, weights, strict=True):
+        logits = model(input_ids=row.unsqueeze(0)).logits[0].float()
+        losses = torch.nn.functional.cross_entropy(logits[:-1], row[1:], label_smoothing=0.2, reduction="none")
+        wanted = wanted + (losses * weight[1:]).sum() / torch.cat(weights).sum()
+    torch.autograd.backward(wanted)
+    stock = gradients(model)
+    smoothed = TokenCrossEntropy(label_smoothing=0.2)
+    loss, count = smoothed(LanguageModel(model)(batch), batch.columns)
+    torch.autograd.backward(loss / count)
+    own = gradients(model)
+    assert float(loss.detach() / count) == pytest.approx(float(wanted.detach()), abs=1e-5)
+    assert own.keys() == stock.keys()
+    for name, gradient in stock.items():
+        assert torch.allclose(own[name], gradient, atol=2e-6, rtol=1e-4), name
+    answers = torch.tensor([[3.0, 2.0], [5.0, 1.0]])
+    assert [float(each) for each in smoothed.judge(answers, {})] == [8.0, 3.0]
+
+
 def test_each_row_is_answered_as_it_would_be_alone(model: Any) -> None:
     ids, weights, _ = make_batch()
     found = predict_logits(

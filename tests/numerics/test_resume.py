@@ -130,6 +130,40 @@ def test_so_does_every_method_whose_commits_hold_what_it_trains_alone(
     assert all(torch.equal(value, wanted[key]) for key, value in everything(resumed).items())
 
 
+@pytest.mark.parametrize("name", extensions.names("train.optimizer"))
+def test_so_does_every_optimiser(
+    name: str, make_module: Callable[..., Any], make_examples: Any, build_loop: Any, tmp_path: Path
+) -> None:
+    """Matrices of 64 x 64 and more, which are not too small for moments in 8 bits; layers at rates of their own."""
+    examples = make_examples(11)
+
+    def new_loop() -> Any:
+        module = make_module("bert", hidden_size=64, intermediate_size=128)
+        if name == "muon":
+            module = lora(rank=4).wrap(module, Objective("cross_entropy"), 5).module
+        return build_loop(module, examples, optimizer={"name": name}, options={"layer_decay": 0.9}, token_budget=40)
+
+    straight, store = new_loop(), CheckpointStore(tmp_path, keep_last=NUM_STEPS)
+    steps = []
+    for step in straight.steps():
+        steps.append(step)
+        position = {"loop": straight.state()}
+        store.commit(step.step, lambda draft: write_state(draft, straight.module, straight.optimizer), position)
+    commit = next(each for each in store.commits() if each.step == 3)
+    resumed = new_loop()
+    read_weights(commit.folder, resumed.module)
+    read_moments(commit.folder, resumed.module, resumed.optimizer)
+    saved: Any = commit.position
+    resumed.restore(saved["loop"])
+    assert finish(resumed) == steps[3:]
+    wanted, found = everything(straight), everything(resumed)
+    assert found.keys() == wanted.keys()
+    assert {value.dtype for value in wanted.values()} >= ({torch.int8, torch.uint8} if name == "adamw_8bit" else set())
+    for key, value in found.items():
+        assert torch.equal(value, wanted[key]), key
+        assert value.dtype == wanted[key].dtype, key
+
+
 def test_dropout_is_drawn_from_seed_and_step_alone(
     make_module: Callable[..., Any], make_examples: Any, build_loop: Any
 ) -> None:

@@ -11,7 +11,7 @@ from tunewright import assets
 from tunewright.cli.render import Screen, print_json, show_table
 from tunewright.cli.run import AsJson
 from tunewright.errors import InputError
-from tunewright.report.wording import size
+from tunewright.words import size
 
 EXAMPLES = """Examples:
   tunewright assets list

@@ -10,8 +10,7 @@ from cyclopts import Parameter
 from tunewright.cli.render import Screen, print_json, show_table
 from tunewright.cli.run import AsJson
 from tunewright.errors import GateError
-from tunewright.report.wording import size
-from tunewright.words import shown
+from tunewright.words import shown, size
 
 
 def doctor(

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from tunewright.cli.render import Screen, print_json, show_table
 from tunewright.cli.run import AsJson
 from tunewright.deploy.certificate import Certify
-from tunewright.report.wording import size
+from tunewright.words import size
 
 DEFAULTS = Certify.Config()
 

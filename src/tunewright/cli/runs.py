@@ -10,9 +10,8 @@ from cyclopts import App, Parameter
 from tunewright.cli.render import print_json, show_table
 from tunewright.cli.run import AsJson
 from tunewright.errors import InputError
-from tunewright.report.wording import size
 from tunewright.store import runs as shelf
-from tunewright.words import shown
+from tunewright.words import shown, size
 
 EXAMPLES = """Examples:
   tunewright runs list

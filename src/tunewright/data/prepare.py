@@ -20,7 +20,7 @@ from tunewright.data.record import FORMAT, from_facts, to_facts
 from tunewright.errors import CorruptError
 from tunewright.seams import Task
 from tunewright.store.artifact import commit_artifact, open_artifact
-from tunewright.store.digest import digest_code, digest_json
+from tunewright.store.digest import digest_code, digest_json, sha256_file
 from tunewright.types import Choice, Dataset, Tell, tell_nobody
 
 
@@ -156,3 +156,8 @@ def _task_identity(task: Task) -> Mapping[str, object]:
         "options": options.of_rows() if isinstance(options, ComponentConfig) else None,
         "fields": [[field.name, field.kind, field.required] for field in (*task.fields, *task.stored)],
     }
+
+
+def content_digest(dataset: Dataset) -> str:
+    """The digest of the rows themselves, split by split, whatever options led to them."""
+    return digest_json([[split, sha256_file(dataset.folder / f"{split}.arrow")] for split in sorted(dataset.splits)])

@@ -62,20 +62,24 @@ def examine_engine(request: Request, runs: Path, tell: Tell = tell_nobody) -> di
     """
     from tunewright.doctor.job import open_job, read_base, read_encoded, settle
     from tunewright.doctor.pair import check_pair
+    from tunewright.infer.native.kernels import use_kernels
     from tunewright.train.invariance import check_invariances
+    from tunewright.train.plan import make_plan
     from tunewright.train.selftest import pass_key, record_pass
 
     with working_folder() as folder:
         job = settle(request, folder, runs, tell)
         train = request.recipe.train
-        device = str(choose_device(train.device).value)
-        miniature = open_job(job, device)
+        base = read_base(job)
+        plan = make_plan(train, base, read_encoded(job).splits["train"])
+        use_kernels(plan["train.kernels"] == "native")
+        miniature = open_job(job, str(plan["train.device"]), str(plan["train.dtype"]))
         found = [*check_invariances(miniature, tell), *check_xray(read_encoded(job))]
         tell("training with two processes", 0, None, "")
         found.append(check_pair(job, folder))
         if all(each.passed for each in found):
             asked = [request.recipe.task.as_json(), request.recipe.method.as_json()]
-            record_pass(pass_key(read_base(job), train, asked, device), found)
+            record_pass(pass_key(base, train, asked, plan), found)
     return {"note": miniature.note, "checks": [{**asdict(each), "passed": each.passed} for each in found]}
 
 

@@ -62,13 +62,13 @@ def settle(request: Request, folder: Path, runs: Path, tell: Tell) -> Job:
     }
 
 
-def open_job(job: Job, device: str = "cpu") -> Miniature:
+def open_job(job: Job, device: str = "cpu", dtype: str = "fp32") -> Miniature:
     """The training in miniature; every process makes the same."""
     recipe = read_recipe(job)
     task = extensions.load("adapt.task", recipe.task.name)(recipe.task.config).bind(open_dataset(Path(job["data"])))
     method = extensions.load(recipe.method.family, recipe.method.name)(recipe.method.config)
     trainable = method.wrap(task.attach(read_base(job), recipe.seed), task.objective(), recipe.seed)
-    return make_miniature(trainable, read_examples(read_encoded(job), "train"), recipe.train.optimizer, device)
+    return make_miniature(trainable, read_examples(read_encoded(job), "train"), recipe.train.optimizer, device, dtype)
 
 
 def read_recipe(job: Job) -> Recipe:

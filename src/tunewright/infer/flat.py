@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from tunewright.infer.attention import attend, plan_segments
+from tunewright.infer.attention import attend
+from tunewright.infer.segments import plan_segments
 from tunewright.types import Stream
 
 NAME = "tunewright"
@@ -32,6 +33,9 @@ FAMILIES = frozenset(
     }
 )
 """``model_type`` of the architectures that are proven on flattened tokens."""
+
+FUSED = "_fused_computation"
+"""Where a trunk that is there only to compute holds what computes it in fewer passes (``train/fused``)."""
 
 _OFFSET_BY_PAD = frozenset({"roberta", "xlm-roberta"})
 """They count positions from the one after the pad id."""
@@ -59,16 +63,24 @@ def is_flat(trunk: Any) -> bool:
     return bool(trunk.config._attn_implementation == NAME)
 
 
+def positions_of(trunk: Any, stream: Stream) -> torch.Tensor:
+    """Each token's row in the table of positions[T], as the architecture counts them."""
+    if trunk.config.model_type in _OFFSET_BY_PAD:
+        return stream.positions + int(trunk.config.pad_token_id) + 1
+    return stream.positions
+
+
 def run_flat(trunk: Any, stream: Stream) -> torch.Tensor:
     """Hidden states[T, H] of the last layer for the flattened tokens of ``stream``."""
-    positions = stream.positions
-    if trunk.config.model_type in _OFFSET_BY_PAD:
-        positions = positions + int(trunk.config.pad_token_id) + 1
+    fused = getattr(trunk, FUSED, None)
+    if fused is not None:
+        states: torch.Tensor = fused(stream)
+        return states
     options = {"use_cache": False} if getattr(trunk.config, "use_cache", False) else {}
     # a mask of four dimensions is taken as made: none is built, and the attention looks at the segments instead
     found = trunk(
         input_ids=stream.ids.unsqueeze(0),
-        position_ids=positions.unsqueeze(0),
+        position_ids=positions_of(trunk, stream).unsqueeze(0),
         attention_mask=torch.empty(1, 1, 0, 0, device=stream.ids.device),
         segments=plan_segments(stream.bounds.tolist(), stream.ids.device),
         **options,

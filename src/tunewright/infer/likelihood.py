@@ -8,11 +8,13 @@ Shape letters: P supervised tokens, V vocabulary, H hidden width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+
+from tunewright.infer.native.kernels import Kernels, kernels
 
 CHUNK_CELLS = 1 << 26
 """Logits in memory at once: 256 MB in fp32."""
@@ -37,11 +39,14 @@ class Predictions:
     scale: float = 1.0
 
 
-def weighted_loss(predictions: Predictions) -> torch.Tensor:
-    """sum_p w_p (-log p(x_p)), in fp32, with gradients for the states, the head and its bias."""
+def weighted_loss(predictions: Predictions, smoothing: float = 0.0) -> torch.Tensor:
+    """sum_p w_p (-log p(x_p)), in fp32, with gradients for the states, the head and its bias.
+
+    With ``smoothing`` s the token shares its place with all V: -sum_v q_v log p(v), q = (1 - s) onehot + s / V.
+    """
     given = predictions
     loss: torch.Tensor = _WeightedLoss.apply(  # type: ignore[no-untyped-call]
-        given.states, given.head, given.bias, given
+        given.states, given.head, given.bias, given, smoothing
     )
     return loss
 
@@ -58,7 +63,12 @@ def token_losses(predictions: Predictions) -> torch.Tensor:
 class _WeightedLoss(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, states: torch.Tensor, head: torch.Tensor, bias: torch.Tensor | None, given: Predictions
+        ctx: Any,
+        states: torch.Tensor,
+        head: torch.Tensor,
+        bias: torch.Tensor | None,
+        given: Predictions,
+        smoothing: float,
     ) -> torch.Tensor:
         """The loss; the gradients that are wanted are made on the way and only scaled in ``backward``."""
         wants_states, wants_head, wants_bias = ctx.needs_input_grad[:3]
@@ -66,13 +76,21 @@ class _WeightedLoss(torch.autograd.Function):
         grad_head = torch.zeros_like(head, dtype=torch.float32) if wants_head else None
         grad_bias = torch.zeros_like(bias) if wants_bias and bias is not None else None
         total = torch.zeros((), dtype=torch.float32, device=states.device)
+        native = None if smoothing else _native(given)
+        if native is not None:
+            total, *found = _in_place(native, given, ctx.needs_input_grad)
+            ctx.save_for_backward(*(each for each in found if each is not None))
+            ctx.present = (found[0] is not None, found[1] is not None, False)
+            return total
         for piece, rows, matrix, logits, slope in _chunks(given):
             ids, weights = given.ids[piece], given.weights[piece]
-            total += (_losses(logits, ids) * weights).sum()
+            total += (_losses(logits, ids, smoothing) * weights).sum()
             if not (wants_states or wants_head or wants_bias):
                 continue
             flow = torch.softmax(logits, dim=1)
-            flow.scatter_add_(1, ids.unsqueeze(1), torch.full_like(flow[:, :1], -1.0))
+            flow.scatter_add_(1, ids.unsqueeze(1), torch.full_like(flow[:, :1], smoothing - 1.0))
+            if smoothing:
+                flow -= smoothing / flow.shape[1]
             flow *= weights.unsqueeze(1) if slope is None else weights.unsqueeze(1) * slope
             if grad_bias is not None:
                 grad_bias += flow.sum(dim=0) * given.scale
@@ -90,7 +108,38 @@ class _WeightedLoss(torch.autograd.Function):
         """The gradients made in ``forward``, times the gradient of the loss."""
         (grad,) = grads
         made = iter(ctx.saved_tensors)
-        return (*(next(made) * grad if present else None for present in ctx.present), None)
+        return (*(next(made) * grad if present else None for present in ctx.present), None, None)
+
+
+def _native(given: Predictions) -> Kernels | None:
+    """The kernels, where they know how: bf16 on the CPU, plain logits."""
+    is_plain = given.bias is None and not given.cap and given.scale == 1.0
+    fits = is_plain and given.states.device.type == "cpu" and given.head.dtype == given.states.dtype == torch.bfloat16
+    return kernels() if fits else None
+
+
+def _in_place(
+    native: Kernels, given: Predictions, wants: Sequence[bool]
+) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+    """The loss and the gradients of states and head; each chunk's logits are turned into what flows back, where they lie."""
+    states, head = given.states.detach().contiguous(), given.head.detach()
+    size = max(16, 2 * CHUNK_CELLS // len(head))
+    total = torch.zeros((), dtype=torch.float32)
+    grad_states, grad_head = torch.empty_like(states) if wants[0] else None, None
+    for start in range(0, len(states), size):
+        piece = slice(start, start + size)
+        logits, weights = states[piece] @ head.T, given.weights[piece].float().contiguous()
+        losses = native.cross_entropy_(logits, given.ids[piece].contiguous(), weights, wants[0] or wants[1])
+        total += (losses * weights).sum()
+        if grad_states is not None:
+            torch.mm(logits, head, out=grad_states[piece])
+        if wants[1]:
+            found = logits.T @ states[piece]
+            if grad_head is None:
+                grad_head = found if len(states) <= size else found.float()
+            else:
+                grad_head += found
+    return total, grad_states, grad_head
 
 
 def _chunks(
@@ -117,5 +166,8 @@ def _chunks(
         yield piece, states, head, logits, slope
 
 
-def _losses(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-    return torch.logsumexp(logits, dim=1) - logits.gather(1, ids.unsqueeze(1)).squeeze(1)
+def _losses(logits: torch.Tensor, ids: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
+    named = logits.gather(1, ids.unsqueeze(1)).squeeze(1)
+    if smoothing:
+        named = (1.0 - smoothing) * named + smoothing * logits.mean(dim=1)
+    return torch.logsumexp(logits, dim=1) - named

@@ -171,30 +171,6 @@ def scientific(value: float, digits: int = 3) -> str:
     return f"{short}e{int(exponent)}".replace("-", MINUS)
 
 
-def duration(seconds: float) -> str:
-    """Seconds as a person says them: ``0.4 s``, ``12 s``, ``4 min 9 s``, ``2 h 5 min``."""
-    if seconds < 10:
-        return f"{seconds:.1f} s" if seconds >= 0.05 or seconds == 0 else "< 0.1 s"
-    rounded = round(seconds)
-    if rounded < 60:
-        return f"{rounded} s"
-    if rounded < 3600:
-        return f"{rounded // 60} min {rounded % 60} s"
-    minutes = round(seconds / 60)
-    return f"{minutes // 60:,} h {minutes % 60} min"
-
-
-def size(num_bytes: float) -> str:
-    """Bytes in decimal units: ``812 bytes``, ``3.4 MB``."""
-    if num_bytes < 1000:
-        return f"{num_bytes:.0f} bytes"
-    for limit, unit in ((1e6, "kB"), (1e9, "MB"), (1e12, "GB"), (float("inf"), "TB")):
-        if num_bytes < limit * 0.9995:
-            amount = num_bytes / {"kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}[unit]
-            return f"{amount:.1f} {unit}" if amount < 100 else f"{amount:,.0f} {unit}"
-    raise AssertionError(num_bytes)
-
-
 def large(value: float) -> str:
     """A large count in words: ``22.7 million``."""
     for unit, name in MULTIPLES:

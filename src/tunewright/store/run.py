@@ -137,6 +137,15 @@ class RunFolder:
         """The commits of this run's training."""
         return CheckpointStore(self.folder / CHECKPOINTS, identity=self.identity, keep_last=keep_last)
 
+    @contextmanager
+    def scratch(self) -> Iterator[CheckpointStore]:
+        """A place for commits that are gone at the end of the block, or when the run of a killed process is locked again."""
+        folder = durable.private_path(self.folder)
+        try:
+            yield CheckpointStore(folder, keep_last=2)
+        finally:
+            durable.discard(folder)
+
     # ----------------------------------------------------------------------------------------------------- documents
 
     def document(self, name: str) -> Path:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from tunewright.config.base import ComponentConfig, Option
-from tunewright.train.optim import Optimizer
+from tunewright.config.base import ComponentConfig, Extension, ExtensionOption, Option
+from tunewright.train.average import Average
+from tunewright.train.schedule import Schedule
 
 
 class Train:
@@ -24,10 +25,17 @@ class Train:
         batch_size: int = Option(32, "Rows per update.", ge=1, le=65_536)
         lr: float | None = Option(
             None, "Peak learning rate. Empty: 1e-4 for models under 60 million parameters outside the embedding, else 5e-5; "
-            "times 4 for lora and qlora, times 20 for head.",
+            "times 4 for lora and qlora, times 20 for head; times 100 for sgd, a fifth for lion.",
             gt=0.0, le=10.0, examples=[5e-5],
         )  # fmt: skip
-        optimizer: Optimizer.Config = Option(Optimizer.Config(), "Optimiser and schedule.")
+        optimizer: Extension = ExtensionOption("train.optimizer", "adamw", "What makes an update of the gradients.")
+        schedule: Schedule.Config = Option(Schedule.Config(), "How the learning rate moves.")
+        layer_decay: float = Option(
+            1.0, "Each layer learns at this share of the rate of the layer above; 1: all at the same.", gt=0.0, le=1.0
+        )
+        average: Average.Config = Option(
+            Average.Config(), "Whether a mean of the weights is kept in place of the last."
+        )
         clip_norm: float = Option(1.0, "Gradients are scaled down to this norm; 0 leaves them alone.", ge=0.0)
         evaluate_every: int | None = Option(
             None, "Updates between evaluations on the validation rows. Empty: an epoch.", ge=1, examples=[100]
@@ -41,6 +49,11 @@ class Train:
         dtype: Literal["auto", "fp32", "bf16"] = Option(
             "auto", "Precision of matrix products; auto measures what is faster."
         )
+        kernels: Literal["auto", "native", "torch"] = Option(
+            "auto",
+            "What computes norms, activations, softmax and the update in bf16 on a CPU: kernels compiled on this machine, or "
+            "torch's operators; auto compiles where there is a C compiler.",
+        )
         device: Literal["auto", "cpu", "cuda", "mps"] = Option("auto", "Where to train.")
         threads: int | None = Option(None, "CPU threads. Empty: as many as torch finds.", ge=1, le=1024, examples=[2])
         token_budget: int | None = Option(
@@ -49,6 +62,9 @@ class Train:
             "Empty: 16,384.",
             ge=8,
             examples=[4096],
+        )
+        allow: list[Literal["memory", "disk"]] = Option(
+            [], "Shortages that do not stop a run whose forecast does not fit: memory, disk.", examples=[["memory"]]
         )
         commit_seconds: float = Option(
             60.0, "Longest time between commits; what is lost when the process dies.", gt=0.0

@@ -7,9 +7,10 @@ tokens, weighted rows), however they are batched. All of it in fp32 and without 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -28,6 +29,9 @@ from tunewright.types import Step, Tell, tell_nobody
 
 BOUND = 1e-4
 """Rounding in fp32 stays ten times below it, and every known mistake a hundred times above."""
+
+MIXED_SLACK = 0.005
+"""What bf16 may deviate beyond the rounding of the stock forward: half a step of its 8 bits."""
 
 FLOOR = 1e-3
 """A gradient that is zero but for rounding is measured by this share of the largest one."""
@@ -78,6 +82,7 @@ class Subject:
 
     def __init__(self, miniature: Miniature) -> None:
         """Nothing is computed before it is asked for."""
+        self.miniature = miniature
         self.module = miniature.module
         self.examples = miniature.examples
         self.loss_function = miniature.loss_function
@@ -103,10 +108,10 @@ class Subject:
         loss.backward()  # type: ignore[no-untyped-call]
         return float(loss.detach()), self._take_gradients()
 
-    def updates(self, *, batch_size: int, token_budget: int) -> list[tuple[Step, Gradients]]:
+    def updates(self, *, batch_size: int, token_budget: int, dtype: str = "fp32") -> list[tuple[Step, Gradients]]:
         """One epoch of the training loop itself, with the weights held still: each step and its gradients."""
         recorder = Recorder(self.module)
-        steps = list(self.loop(recorder, batch_size, token_budget).steps())
+        steps = list(self.loop(recorder, batch_size, token_budget, dtype=dtype).steps())
         nothing: list[Gradients] = [{}] * (len(steps) - len(recorder.seen))
         return list(zip(steps, [*recorder.seen, *nothing], strict=True))
 
@@ -119,11 +124,12 @@ class Subject:
         rate: float = RATE,
         clip_norm: float = 0.0,
         kind: type[Loop] = Loop,
+        dtype: str = "fp32",
     ) -> Loop:
         """The training loop over one epoch."""
         batches = Batches(self.examples, batch_size=batch_size, token_budget=token_budget, seed=0)
         settings = Settings(
-            num_steps=batches.steps_per_epoch, seed=0, clip_norm=clip_norm, dtype="fp32", device=str(self.device)
+            num_steps=batches.steps_per_epoch, seed=0, clip_norm=clip_norm, dtype=dtype, device=str(self.device)
         )
         return kind(
             self.module,
@@ -284,6 +290,29 @@ def frozen(subject: Subject) -> Invariance:
     return Invariance(name="frozen", deviation=float(len(wrong)), bound=0.0, sentence=sentence)
 
 
+def mixed_precision(subject: Subject) -> Invariance:
+    """The run's own bf16 path, with its fused layers and kernels, is as close to fp32 as the stock forward in bf16 is.
+
+    Measured over all gradients as one vector: single tensors drown in the rounding.
+    """
+    losses, counts, right = subject.alone
+    plain = Subject(replace(subject.miniature, module=copy.deepcopy(subject.module).bfloat16()))
+    rounding = _whole_gap(plain.alone[2], right)
+    gaps = []
+    for budget in (UNLIMITED, 2 * max(len(ids) for ids in subject.examples.ids)):
+        for step, found in subject.updates(batch_size=len(subject.examples), token_budget=budget, dtype="bf16"):
+            gaps += [gap(step.loss, sum(losses) / sum(counts)), _whole_gap(found, right)]
+    sentence = f"in bf16, as this run computes, gradients are as near to fp32 as the stock model's ({rounding:.1g})"
+    return Invariance(name="bf16", deviation=worst(*gaps), bound=1.5 * rounding + MIXED_SLACK, sentence=sentence)
+
+
+def _whole_gap(found: Gradients, right: Gradients) -> float:
+    """The distance of all gradients from the right ones, relative to their length."""
+    away = [float((found[name] - each).norm()) if name in found else float("inf") for name, each in right.items()]
+    whole = float(np.linalg.norm([float(each.norm()) for each in right.values()]))
+    return float(np.linalg.norm(away)) / (whole + 1e-12)
+
+
 def evaluation(module: torch.nn.Module, examples: Examples) -> Invariance:
     """Two evaluations of the module with its dropout give the same bits, and training mode comes back."""
     module.train()
@@ -305,8 +334,9 @@ def check_invariances(miniature: Miniature, tell: Tell = tell_nobody) -> list[In
         found = [evaluation(miniature.module, miniature.examples)]
         silence_dropout(miniature.module)
         subject = Subject(miniature)
-        for number, check in enumerate(CHECKS, 1):
-            tell("checking the engine", number, len(CHECKS) + 1, found[-1].name)
+        checks = (mixed_precision, *CHECKS) if miniature.dtype == "bf16" else CHECKS
+        for number, check in enumerate(checks, 1):
+            tell("checking the engine", number, len(checks) + 1, found[-1].name)
             found.append(check(subject))
-    tell("checking the engine", len(CHECKS) + 1, len(CHECKS) + 1, "")
+    tell("checking the engine", len(checks) + 1, len(checks) + 1, "")
     return found

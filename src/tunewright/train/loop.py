@@ -19,6 +19,7 @@ import torch
 from tunewright.infer.batch import to_device
 from tunewright.infer.precision import precision
 from tunewright.train.batches import Batches
+from tunewright.train.update import Update
 from tunewright.train.worker import Worker
 from tunewright.types import Directive, Step
 
@@ -75,6 +76,7 @@ class Loop:
         self.rate = rate
         self.settings = settings
         self.worker = Worker(module, settings.dtype if settings.copies else "fp32")
+        self.update = Update(module, optimizer, self.worker, settings.clip_norm)
         self.step = 0
         self.num_skipped = 0
 
@@ -98,17 +100,16 @@ class Loop:
     def _update(self) -> Step:
         lr = self.rate(self.step)
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group.get("factor", 1.0)
         torch.manual_seed(_seed_of_step(self.settings.seed, self.step))
         loss, row_ids, num_tokens = self._accumulate()
-        norm = self._clip()
+        norm = self.update.norm()
         finite = bool(torch.isfinite(norm) & torch.isfinite(loss))
         if finite:
-            self.optimizer.step()
-            self.worker.take_up()
+            self.update.apply(norm)
         else:
             self.num_skipped += 1
-        self.optimizer.zero_grad(set_to_none=True)
+        self.update.clear()
         self.step += 1
         return Step(
             step=self.step,
@@ -130,7 +131,9 @@ class Loop:
         mean = torch.zeros((), device=device)
         row_ids: list[int] = []
         num_tokens = 0
-        for micro_batch in self.batches.micro_batches(self.step):
+        micro_batches = list(self.batches.micro_batches(self.step))
+        self.update.expect(len(micro_batches))
+        for micro_batch in micro_batches:
             batch = to_device(micro_batch, device)
             with precision("fp32" if self.settings.copies else self.settings.dtype, self.settings.device):
                 outputs = self.worker.module(batch)
@@ -140,12 +143,6 @@ class Loop:
             row_ids.extend(batch.row_ids)
             num_tokens += batch.num_tokens
         return mean, tuple(row_ids), num_tokens
-
-    def _clip(self) -> torch.Tensor:
-        """Scale the gradients down to ``clip_norm`` (Pascanu et al. 2013, algorithm 1); returns the norm before."""
-        parameters = [parameter for parameter in self.module.parameters() if parameter.grad is not None]
-        norm: torch.Tensor = torch.nn.utils.clip_grad_norm_(parameters, self.settings.clip_norm or float("inf"))
-        return norm
 
 
 def _seed_of_step(seed: int, step: int) -> int:

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from tunewright.config.base import Extension
 from tunewright.train.batches import Examples
 from tunewright.train.loop import LossFunction
-from tunewright.train.optim import Optimizer
 from tunewright.train.train import make_loss
 from tunewright.types import Ints, Trainable
 
@@ -34,17 +34,18 @@ KEPT_WORDS = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Miniature:
-    """What is tested; ``note`` says what was cut, for people."""
+    """What is tested; ``note`` says what was cut, for people; ``dtype`` is what the run computes in."""
 
     module: Any
     examples: Examples
     loss_function: LossFunction
-    optimizer: Optimizer.Config
+    optimizer: Extension
     note: str
+    dtype: str = "fp32"
 
 
 def make_miniature(
-    trainable: Trainable, examples: Examples, optimizer: Optimizer.Config, device: str = "cpu"
+    trainable: Trainable, examples: Examples, optimizer: Extension, device: str = "cpu", dtype: str = "fp32"
 ) -> Miniature:
     """Copy what is to be trained and choose a few of its rows. A shell that remembers states is left out."""
     loss_function = make_loss(trainable.phases[0].objective)
@@ -77,6 +78,7 @@ def make_miniature(
         loss_function=loss_function,
         optimizer=optimizer,
         note=", ".join(notes),
+        dtype=dtype if trainable.look_ahead is None else "fp32",
     )
 
 

@@ -1,72 +1,74 @@
-"""Optimisers and the learning-rate schedule.
+"""The optimiser over a module: which parameters decay, and how fast each layer moves.
 
-AdamW: Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization", algorithm 2, where the rate multiplies the decay
-too. SGD with momentum: Sutskever et al. 2013, "On the importance of initialization and momentum in deep learning",
-section 2, in torch's form: the velocity gathers gradients, and the rate multiplies it when it is applied. The schedule is a
-linear warm-up to the peak, then a cosine down to zero (Loshchilov and Hutter 2017, "SGDR", equation 5, no restarts).
+Layer-wise decay of the rate (Howard and Ruder 2018, "ULMFiT", section 3.2; Clark et al. 2020, "ELECTRA", appendix B): the
+head moves by the scheduled rate, each layer below by ``layer_decay`` times that of the layer above, the embeddings by the least.
 """
 
 from __future__ import annotations
 
-import math
-from typing import Literal
+import re
+from typing import Any
 
 import torch
 
-from tunewright.config.base import ComponentConfig, Option
+from tunewright import extensions
+from tunewright.config.base import Extension
+from tunewright.train.optimizer.base import Group, Kind, Optimizer
+
+FAMILY = "train.optimizer"
+_LAYER = re.compile(r"(?:^|\.)(\d+)\.")
+_ADAPTER = re.compile(r"(?:^|\.)lora_[AB]\.")
 
 
-class Optimizer:
-    """Which optimiser, and how the learning rate moves."""
-
-    class Config(ComponentConfig):
-        """Options of the optimiser."""
-
-        shorthand = "name"
-
-        name: Literal["adamw", "sgd"] = Option("adamw", "adamw, or sgd with momentum.")
-        weight_decay: float = Option(
-            0.01, "Weight decay of matrices, not of embeddings, biases and norms; decoupled with adamw.", ge=0.0, le=1.0
+def make_optimizer(
+    chosen: Extension, module: torch.nn.Module, lr: float, layer_decay: float = 1.0
+) -> torch.optim.Optimizer:
+    """The optimiser over the module's trainable parameters. Raises InputError where it does not fit them."""
+    groups = parameter_groups(module, layer_decay)
+    for group in groups:
+        decays = group["kind"] != "other"
+        group.update(
+            lr=lr * group["factor"], weight_decay=getattr(chosen.config, "weight_decay", 0.0) if decays else 0.0
         )
-        beta1: float = Option(0.9, "Decay of AdamW's first moment.", ge=0.0, lt=1.0)
-        beta2: float = Option(0.999, "Decay of AdamW's second moment.", ge=0.0, lt=1.0)
-        epsilon: float = Option(1e-8, "Added to AdamW's denominator.", gt=0.0, le=1.0)
-        momentum: float = Option(0.9, "Momentum of sgd.", ge=0.0, lt=1.0)
-        schedule: Literal["cosine", "linear", "constant"] = Option("cosine", "How the rate falls after the warm-up.")
-        warmup: float = Option(
-            0.1, "Share of all updates in which the rate rises from zero to its peak.", ge=0.0, le=1.0
-        )
+    optimizer: Optimizer = extensions.load(FAMILY, chosen.name)(chosen.config)
+    return optimizer.build(groups)
 
 
-def make_optimizer(config: Optimizer.Config, module: torch.nn.Module, lr: float) -> torch.optim.Optimizer:
-    """The optimiser over the module's trainable parameters, in two groups: decayed and not decayed."""
-    decayed, spared = split_by_decay(module)
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": spared, "weight_decay": 0.0}]
-    if config.name == "sgd":
-        return torch.optim.SGD(groups, lr=lr, momentum=config.momentum)
-    return torch.optim.AdamW(groups, lr=lr, betas=(config.beta1, config.beta2), eps=config.epsilon, fused=True)
+def rate_factor(chosen: Extension) -> float:
+    """What the rate that is usual for adamw is multiplied by."""
+    factor: float = extensions.load(FAMILY, chosen.name).lr_factor  # type: ignore[attr-defined]
+    return factor
 
 
-def split_by_decay(module: torch.nn.Module) -> tuple[list[torch.nn.Parameter], list[torch.nn.Parameter]]:
-    """The trainable parameters that decay, the matrices, and those that do not: biases, scales of norms, embeddings.
+def parameter_groups(module: torch.nn.Module, layer_decay: float = 1.0) -> list[Group]:
+    """The trainable parameters by their kind and by the factor of their rate.
 
-    An embedding row that never occurs must stay what it was; a bias or a scale at zero is no simpler model.
+    Matrices decay, whatever else there is does not. An embedding row that never occurs must stay what it was; a bias or a
+    scale at zero is no simpler model.
     """
     embeddings = {id(layer.weight) for layer in module.modules() if isinstance(layer, torch.nn.Embedding)}
-    decayed: list[torch.nn.Parameter] = []
-    spared: list[torch.nn.Parameter] = []
-    for parameter in module.parameters():
+    heights = _heights(module)
+    groups: dict[tuple[Kind, float], Group] = {}
+    for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            (decayed if parameter.dim() > 1 and id(parameter) not in embeddings else spared).append(parameter)
-    return decayed, spared
+            kind: Kind = "adapter" if _ADAPTER.search(name) else "matrix"
+            if parameter.dim() < 2 or id(parameter) in embeddings:
+                kind = "other"
+            factor = layer_decay ** heights.get(id(parameter), 0)
+            group = groups.setdefault((kind, factor), {"params": [], "kind": kind, "factor": factor})
+            group["params"].append(parameter)
+    return [*groups.values()]
 
 
-def rate_at(config: Optimizer.Config, step: int, num_steps: int, peak: float) -> float:
-    """The learning rate of update ``step`` (0-based) of ``num_steps``."""
-    warmup = round(config.warmup * num_steps)
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    if config.schedule == "constant":
-        return peak
-    progress = (step - warmup) / max(1, num_steps - warmup)
-    return peak * (0.5 * (1.0 + math.cos(math.pi * progress)) if config.schedule == "cosine" else 1.0 - progress)
+def _heights(module: Any) -> dict[int, int]:
+    """How many layers below the head each parameter of the trunk lies: the embeddings, which come first, lie lowest.
+
+    A final norm or a pooler moves with the topmost layer.
+    """
+    found, depth = {}, 0
+    for name, parameter in module.trunk.named_parameters() if hasattr(module, "trunk") else ():
+        layer = _LAYER.search(name)
+        depth = int(layer[1]) + 1 if layer else depth
+        found[id(parameter)] = depth
+    top = max(found.values(), default=0) + 1
+    return {key: top - depth for key, depth in found.items()}

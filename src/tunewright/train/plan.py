@@ -6,16 +6,19 @@ The Plan is saved and reused by resume and replay: a run never changes its numer
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from tunewright.infer.load import read_width
-from tunewright.train.probe import choose_device, probe_dtype
+from tunewright.train.optim import rate_factor
+from tunewright.train.probe import choose_device, choose_kernels, probe_dtype
 from tunewright.types import Base, Choice, Plan
 from tunewright.words import counted
 
 if TYPE_CHECKING:
+    from tunewright.config.base import Extension
     from tunewright.train.config import Train
 
 SMALL_MODEL = 60_000_000
@@ -35,16 +38,17 @@ def make_plan(config: Train.Config, base: Base, num_rows: int, lr_factor: float 
         "train.threads", torch.get_num_threads(), "all that torch finds"
     )
     torch.set_num_threads(int(str(threads.value)))
-    dtype = None if config.dtype == "auto" else config.dtype
+    dtype = (None if config.dtype == "auto" else _asked("dtype", config.dtype)) or probe_dtype(base, str(device.value))
     return Plan(
         (
             device,
             threads,
-            _asked("dtype", dtype) or probe_dtype(base, str(device.value)),
+            dtype,
+            choose_kernels(config.kernels, str(device.value), str(dtype.value)),
             _asked("token_budget", config.token_budget)
             or Choice("train.token_budget", USUAL_BUDGET, "fits any laptop"),
             _asked("epochs", config.epochs) or _enough_epochs(num_rows, config.batch_size),
-            _asked("lr", config.lr) or _usual_rate(base, lr_factor),
+            _asked("lr", config.lr) or _usual_rate(base, lr_factor, config.optimizer),
         )
     )
 
@@ -60,14 +64,21 @@ def _enough_epochs(num_rows: int, batch_size: int) -> Choice:
     return Choice("train.epochs", epochs, "enough for most data" if epochs == USUAL_EPOCHS else few)
 
 
-def _usual_rate(base: Base, lr_factor: float) -> Choice:
+def _usual_rate(base: Base, lr_factor: float, optimizer: Extension) -> Choice:
     small = trunk_size(base) < SMALL_MODEL
     reason = "a small model outside its embedding moves faster" if small else "the usual rate for models of this size"
     if lr_factor != 1.0:
         reason += f", times {lr_factor:g} for what this method trains"
-    return Choice("train.lr", float(f"{(1e-4 if small else 5e-5) * lr_factor:.3g}"), reason)
+    if (own := rate_factor(optimizer)) != 1.0:
+        reason += f", times {own:g} for {optimizer.name}"
+    return Choice("train.lr", float(f"{(1e-4 if small else 5e-5) * lr_factor * own:.3g}"), reason)
 
 
 def trunk_size(base: Base) -> int:
     """Parameters outside the token embedding."""
     return base.num_parameters - read_width(base.folder) * base.vocabulary_size
+
+
+def read_plan(saved: Mapping[str, Any]) -> Plan:
+    """The Plan in a document that keeps it."""
+    return Plan(tuple(Choice(**choice) for choice in saved["choices"]))

@@ -11,6 +11,7 @@ import torch
 
 from tunewright.errors import InputError
 from tunewright.infer.load import read_width
+from tunewright.infer.native.build import built
 from tunewright.types import Base, Choice
 from tunewright.words import counted
 
@@ -55,6 +56,16 @@ def choose_device(wanted: str) -> Choice:
             hint="train.device=auto",
         )
     return Choice("train.device", wanted, "as asked")
+
+
+def choose_kernels(wanted: str, device: str, dtype: str) -> Choice:
+    """``native`` or ``torch``: what computes the element-wise parts. Native ones are for bf16 on a CPU."""
+    if wanted != "auto":
+        return Choice("train.kernels", wanted, "as asked")
+    if device != "cpu" or dtype != "bf16":
+        return Choice("train.kernels", "torch", f"native kernels are for bf16 on a CPU, this is {dtype} on {device}")
+    found = built()
+    return Choice("train.kernels", "torch" if found.library is None else "native", found.reason)
 
 
 def _why(device: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunewright.errors import GateError, MachineError
 from tunewright.infer.load import read_config
+from tunewright.infer.native.kernels import use_kernels
 from tunewright.store import durable
 from tunewright.store.digest import digest_code, digest_json
 from tunewright.store.document import render_json
@@ -18,7 +19,7 @@ from tunewright.store.home import cache_folder
 from tunewright.train.batches import Examples
 from tunewright.train.invariance import Invariance, check_invariances
 from tunewright.train.miniature import make_miniature
-from tunewright.types import Base, Choice, Tell, Trainable, tell_nobody
+from tunewright.types import Base, Choice, Plan, Tell, Trainable, tell_nobody
 
 if TYPE_CHECKING:
     from tunewright.train.config import Train
@@ -26,17 +27,18 @@ if TYPE_CHECKING:
 PATH = "train.selftest"
 
 
-def pass_key(base: Base, train: Train.Config, asked: Sequence[Mapping[str, Any]], device: str) -> str:
+def pass_key(base: Base, train: Train.Config, asked: Sequence[Mapping[str, Any]], plan: Plan) -> str:
     """What a pass holds for: code, libraries, the machine's kind, the architecture, and the options that choose code paths.
 
     ``asked`` are the task's and the method's options as they stand in the recipe. Rates and lengths do not count.
     """
     import torch
 
-    kind = [platform.machine(), torch.backends.cpu.get_cpu_capability(), device]
+    kind = [platform.machine(), torch.backends.cpu.get_cpu_capability()]
+    kind += [str(plan[f"train.{name}"]) for name in ("device", "dtype", "kernels")]
     code = [digest_code("tunewright.train", "tunewright.adapt", "tunewright.infer"), version("torch")]
     architecture = {name: value for name, value in read_config(base.folder).items() if not name.startswith("_")}
-    options = [train.dtype, train.optimizer.name, list(asked)]
+    options = [train.optimizer.name, list(asked)]
     return digest_json([code, version("transformers"), kind, architecture, options])
 
 
@@ -53,7 +55,7 @@ def record_pass(key: str, found: Sequence[Invariance]) -> None:
 
 
 def examine_before_run(
-    trainable: Trainable, examples: Examples, train: Train.Config, *, key: str, device: str, tell: Tell = tell_nobody
+    trainable: Trainable, examples: Examples, train: Train.Config, *, key: str, plan: Plan, tell: Tell = tell_nobody
 ) -> Choice:
     """Test in this process what has not passed yet. Raises GateError for a failure, unless the recipe lets it pass.
 
@@ -63,7 +65,9 @@ def examine_before_run(
         return Choice(PATH, "off", "as asked: the engine was not tested on these rows")
     if has_passed(key):
         return Choice(PATH, "passed", "recorded for this code, architecture and these options")
-    miniature = make_miniature(trainable, examples, train.optimizer, device)
+    use_kernels(plan["train.kernels"] == "native")
+    device, dtype = str(plan["train.device"]), str(plan["train.dtype"])
+    miniature = make_miniature(trainable, examples, train.optimizer, device, dtype)
     found = check_invariances(miniature, tell)
     failed = [each for each in found if not each.passed]
     if not failed:

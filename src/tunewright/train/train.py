@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tunewright import extensions
+from tunewright.infer.native.kernels import use_kernels
 from tunewright.infer.predict import predict_logits
+from tunewright.train.average import Average
 from tunewright.train.batches import Batches, Examples, token_weights
 from tunewright.train.config import Train
 from tunewright.train.consumers import (
@@ -28,11 +30,13 @@ from tunewright.train.consumers import (
     StopWhenLost,
 )
 from tunewright.train.loop import Loop, LossFunction, Settings
-from tunewright.train.optim import make_optimizer, rate_at
+from tunewright.train.optim import make_optimizer
+from tunewright.train.schedule import rate_at
 from tunewright.train.state import read_moments, read_weights, write_state
 from tunewright.types import Checkpoint, Directive, Floats, Objective, Plan, Tell, Trainable, tell_nobody
 
 if TYPE_CHECKING:
+    from tunewright.store.artifact import Draft
     from tunewright.store.checkpoints import CheckpointStore
     from tunewright.store.events import EventLog
 
@@ -55,7 +59,8 @@ class Fit:
 class Watch:
     """Who watches a training: score(outputs[N, C] of the validation rows), the declared metric, and where facts go.
 
-    ``measured(number, value)`` is told the declared metric after each evaluation, counted from 1.
+    ``measured(number, value)`` is told the declared metric after each evaluation, counted from 1. ``rehearse`` is handed
+    the loop before the first step of this process and leaves it as it was.
     """
 
     validation: Examples
@@ -67,12 +72,14 @@ class Watch:
     asked_to_stop: Callable[[], bool]
     measured: Callable[[int, float], None] = lambda *_: None
     tell: Tell = tell_nobody
+    rehearse: Callable[[Loop], None] | None = None
 
 
 def make_loop(fit: Fit, examples: Examples) -> Loop:
     """The loop over ``examples``, ready at step 0."""
     plan, config = fit.plan, fit.config
     torch.set_num_threads(int(plan["train.threads"]))
+    use_kernels(plan["train.kernels"] == "native")
     fit.trainable.module.to(str(plan["train.device"]))
     batches = Batches(
         examples, batch_size=config.batch_size, token_budget=int(plan["train.token_budget"]), seed=fit.seed
@@ -83,8 +90,8 @@ def make_loop(fit: Fit, examples: Examples) -> Loop:
         fit.trainable.module,
         loss_function=make_loss(fit.trainable.phases[0].objective),
         batches=batches,
-        optimizer=make_optimizer(config.optimizer, fit.trainable.module, lr),
-        rate=lambda step: rate_at(config.optimizer, step, num_steps, lr),
+        optimizer=make_optimizer(config.optimizer, fit.trainable.module, lr, config.layer_decay),
+        rate=lambda step: rate_at(config.schedule, step, num_steps, lr),
         settings=Settings(
             num_steps=num_steps,
             seed=fit.seed,
@@ -105,14 +112,18 @@ def make_loss(objective: Objective) -> LossFunction:
 def fit_quietly(fit: Fit, examples: Examples, tell: Tell = tell_nobody, label: str = "training") -> None:
     """Train without evaluations, commits or early stopping: the same updates, nothing kept but the weights."""
     loop = make_loop(fit, examples)
+    average = Average(fit.config.average, loop)
     _look_ahead(fit, examples, tell)
     for step in loop.steps():
+        average.saw(step)
         tell(label, step.step, loop.settings.num_steps, "")
+    average.settle()
 
 
 def train(fit: Fit, examples: Examples, watch: Watch) -> Checkpoint:
     """Train to the end, from the last commit if there is one; the module ends with the best checkpoint's weights."""
     loop = make_loop(fit, examples)
+    average = Average(fit.config.average, loop)
     early = StopEarly(patience=fit.config.patience, target=fit.config.target, higher_is_better=watch.higher_is_better)
     latest = watch.checkpoints.latest()
     if latest is not None:
@@ -121,13 +132,19 @@ def train(fit: Fit, examples: Examples, watch: Watch) -> Checkpoint:
         position: Any = latest.position
         loop.restore(position["loop"])
         early.restore(position["early"])
-    run = _Run(loop, watch, early, fit)
+        average.read(latest.folder)
+    run = _Run(loop, watch, early, average, fit)
     if not run.finished:
         _look_ahead(fit, examples, watch.tell)
+        if watch.rehearse is not None:
+            watch.rehearse(loop)
+            run = _Run(loop, watch, early, average, fit)  # whose clocks start now
         run.drive()
     best = watch.checkpoints.best() or watch.checkpoints.latest()
     assert best is not None
     read_weights(best.folder, loop.module)
+    average.read(best.folder)
+    average.settle()
     return Checkpoint(
         folder=best.folder, step=best.step, digest=best.digest, metric=best.metric, stopped_because=run.stopped_because
     )
@@ -141,13 +158,15 @@ def _look_ahead(fit: Fit, examples: Examples, tell: Tell) -> None:
 class _Run:
     """Drives a loop and obeys its consumers."""
 
-    def __init__(self, loop: Loop, watch: Watch, early: StopEarly, fit: Fit) -> None:
+    def __init__(self, loop: Loop, watch: Watch, early: StopEarly, average: Average, fit: Fit) -> None:
         self.loop = loop
+        self.average = average
         self.watch = watch
         self.early = early
         num_steps = loop.settings.num_steps
         every = fit.config.evaluate_every or loop.batches.steps_per_epoch
         self.consumers: Sequence[Consumer] = (
+            average,
             Events(lambda kind, facts: watch.events.append(kind, **facts)),
             Progress(watch.tell, num_steps),
             EvaluateEvery(every, num_steps),
@@ -190,7 +209,8 @@ class _Run:
 
     def _evaluate(self, epoch: float) -> Evaluation:
         validation = self.watch.validation
-        outputs = predict_logits(self.loop.worker.module, validation.ids, weights=token_weights(validation))
+        with self.average.standing_in():
+            outputs = predict_logits(self.loop.worker.module, validation.ids, weights=token_weights(validation))
         metrics = dict(self.watch.score(outputs))
         loss, count = self.loop.loss_function.judge(torch.from_numpy(outputs), {"target": validation.targets})
         metrics["loss"] = float(loss / count)
@@ -204,8 +224,12 @@ class _Run:
         self.watch.events.flush()  # the log must reach as far as the checkpoint
         self.watch.checkpoints.commit(
             self.loop.step,
-            lambda draft: write_state(draft, self.loop.module, self.loop.optimizer),
+            self._write,
             position=position,
             metric=metric,
             keep_best="max" if self.watch.higher_is_better else "min",
         )
+
+    def _write(self, draft: Draft) -> None:
+        write_state(draft, self.loop.module, self.loop.optimizer)
+        self.average.write(draft)

@@ -9,11 +9,11 @@ buffers such as the frequencies of rotary positions are shared and keep their pr
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
-from tunewright.train.fused_norm import fuse_norms
+from tunewright.train.fused.fuse import fuse
 
 
 class Worker:
@@ -22,25 +22,69 @@ class Worker:
     def __init__(self, original: torch.nn.Module, dtype: str) -> None:
         """``dtype`` is ``bf16`` for a copy, or ``fp32`` to compute with the original itself."""
         self.module = original
-        self._pairs: list[tuple[torch.nn.Parameter, torch.nn.Parameter]] = []
+        self.holds_gradients = False
+        self._pairs: list[tuple[torch.nn.Parameter, tuple[torch.nn.Parameter, ...]]] = []
         if dtype != "bf16":
             return
         twins = {id(value): _twin(value) for value in original.parameters()}
         memo: dict[int, object] = {**twins, **{id(value): value for value in original.buffers()}}
         self.module = copy.deepcopy(original, memo)
-        fuse_norms(self.module)
-        for value in original.parameters():
-            if value.requires_grad:
-                self._pairs.append((twins[id(value)], value))
-        for twin, value in self._pairs:
-            twin.register_post_accumulate_grad_hook(_handing_over(value))  # type: ignore[no-untyped-call]
+        trained = {id(twins[id(value)]): value for value in original.parameters() if value.requires_grad}
+        for joined in fuse(self.module):
+            found = tuple(trained.pop(id(part)) for part in joined.parts if id(part) in trained)
+            if found:
+                self._pairs.append((joined.whole, found))
+        by_id = {id(twin): twin for twin in twins.values()}
+        self._pairs += [(by_id[key], (value,)) for key, value in trained.items()]
+        for twin, values in self._pairs:
+            twin.register_post_accumulate_grad_hook(self._handing_over(values))  # type: ignore[no-untyped-call]
 
     def take_up(self) -> None:
         """Compute with the original's weights of now."""
         if self._pairs:
             with torch.no_grad():
-                twins, originals = zip(*self._pairs, strict=True)
-                torch._foreach_copy_(list(twins), list(originals))
+                rows = [_rows(twin, values) for twin, values in self._pairs]
+                torch._foreach_copy_(
+                    [row for each in rows for row in each], [value for _, values in self._pairs for value in values]
+                )
+
+    def copies(self) -> dict[int, torch.Tensor]:
+        """The bf16 copy of each trained weight, by the id of the original."""
+        return {
+            id(value): rows
+            for twin, values in self._pairs
+            for value, rows in zip(values, _rows(twin.detach(), values), strict=True)
+        }
+
+    def held(self) -> dict[int, torch.Tensor]:
+        """The gradients that were held back, in bf16, by the id of the original."""
+        return {
+            id(value): rows
+            for twin, values in self._pairs
+            if twin.grad is not None
+            for value, rows in zip(values, _rows(twin.grad, values), strict=True)
+        }
+
+    def let_go(self) -> None:
+        """Drop the gradients that were held back."""
+        for twin, _ in self._pairs:
+            twin.grad = None
+
+    def _handing_over(self, originals: Sequence[torch.nn.Parameter]) -> Callable[[torch.Tensor], None]:
+        """A hook that adds a whole gradient to those of the originals in fp32, and lets it go; unless it is to be held."""
+
+        def hand_over(twin: torch.Tensor) -> None:
+            if self.holds_gradients:
+                return
+            assert twin.grad is not None
+            for original, grad in zip(originals, _rows(twin.grad, originals), strict=True):
+                if original.grad is None:
+                    original.grad = grad.float()
+                else:
+                    original.grad += grad
+            twin.grad = None
+
+        return hand_over
 
 
 def _twin(value: torch.nn.Parameter) -> torch.nn.Parameter:
@@ -50,15 +94,6 @@ def _twin(value: torch.nn.Parameter) -> torch.nn.Parameter:
     return torch.nn.Parameter(value.detach().bfloat16(), requires_grad=value.requires_grad)
 
 
-def _handing_over(original: torch.nn.Parameter) -> Callable[[torch.Tensor], None]:
-    """A hook that adds a whole gradient to that of the original, and lets it go."""
-
-    def hand_over(twin: torch.Tensor) -> None:
-        assert twin.grad is not None
-        if original.grad is None:
-            original.grad = twin.grad.float()
-        else:
-            original.grad += twin.grad
-        twin.grad = None
-
-    return hand_over
+def _rows(twin: torch.Tensor, values: Sequence[torch.nn.Parameter]) -> Sequence[torch.Tensor]:
+    """The part of ``twin`` that belongs to each value."""
+    return (twin,) if len(values) == 1 else torch.split(twin, [len(value) for value in values])

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tunewright import words
 from tunewright.report import wording
 from tunewright.report.node import Node
 from tunewright.report.render import style_sheet
@@ -45,13 +46,13 @@ from tunewright.report.terminal import summary
         (wording.significant(2.0), "2"),
         (wording.significant(0.38793), "0.388"),
         (wording.significant(1234567.5), "1.23e6"),
-        (wording.duration(0.01), "< 0.1 s"),
-        (wording.duration(9.94), "9.9 s"),
-        (wording.duration(249.4), "4 min 9 s"),
-        (wording.duration(7500), "2 h 5 min"),
-        (wording.size(812), "812 bytes"),
-        (wording.size(1412345678), "1.4 GB"),
-        (wording.size(999_999), "1.0 MB"),
+        (words.duration(0.01), "< 0.1 s"),
+        (words.duration(9.94), "9.9 s"),
+        (words.duration(249.4), "4 min 9 s"),
+        (words.duration(7500), "2 h 5 min"),
+        (words.size(812), "812 bytes"),
+        (words.size(1412345678), "1.4 GB"),
+        (words.size(999_999), "1.0 MB"),
         (wording.large(22713216), "22.7 million"),
         (wording.large(999_999_999), "1 billion"),
     ],

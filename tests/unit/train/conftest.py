@@ -17,7 +17,6 @@ from tunewright.store.checkpoints import CheckpointStore
 from tunewright.store.events import EventLog
 from tunewright.train.batches import Examples
 from tunewright.train.config import Train
-from tunewright.train.optim import Optimizer
 from tunewright.train.train import Fit, Watch
 from tunewright.types import Batch, Choice, Floats, Objective, Phase, Plan, Trainable
 
@@ -60,14 +59,22 @@ def make_examples() -> Callable[..., Examples]:
 
 def plan(**decided: object) -> Plan:
     """What the probe would have decided."""
-    values = {"device": "cpu", "threads": 1, "dtype": "fp32", "token_budget": 1000, "epochs": 2, "lr": 0.05}
+    values = {
+        "device": "cpu",
+        "threads": 1,
+        "dtype": "fp32",
+        "kernels": "torch",
+        "token_budget": 1000,
+        "epochs": 2,
+        "lr": 0.05,
+    }
     return Plan(tuple(Choice(f"train.{name}", value, "test") for name, value in {**values, **decided}.items()))
 
 
 @pytest.fixture
 def make_fit() -> Callable[..., Fit]:
     def make(module: nn.Module, *, decided: Mapping[str, object] = MappingProxyType({}), **options: Any) -> Fit:
-        config = Train.Config(**{"batch_size": 4, "optimizer": Optimizer.Config(), **options})
+        config = Train.Config(**{"batch_size": 4, **options})
         trainable = Trainable(module, (Phase(Objective("cross_entropy")),))
         return Fit(trainable=trainable, plan=plan(**decided), config=config, seed=7)
 

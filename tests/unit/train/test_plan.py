@@ -28,11 +28,11 @@ def base(tmp_path: Path) -> Base:
 
 def test_what_was_asked_for_is_not_decided(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "gemm_rate", lambda *_: pytest.fail("measured although the precision was asked for"))
-    config = Train.Config(device="cpu", threads=2, dtype="bf16", token_budget=99, epochs=7, lr=0.5)
+    config = Train.Config(device="cpu", threads=2, dtype="bf16", kernels="torch", token_budget=99, epochs=7, lr=0.5)
     plan = make_plan(config, base, 1000)
     assert {choice.path: choice.value for choice in plan.choices} == {
-        "train.device": "cpu", "train.threads": 2, "train.dtype": "bf16", "train.token_budget": 99, "train.epochs": 7,
-        "train.lr": 0.5,
+        "train.device": "cpu", "train.threads": 2, "train.dtype": "bf16", "train.kernels": "torch",
+        "train.token_budget": 99, "train.epochs": 7, "train.lr": 0.5,
     }  # fmt: skip
     assert {choice.reason for choice in plan.choices} == {"as asked"}
     assert torch.get_num_threads() == 2
@@ -41,7 +41,9 @@ def test_what_was_asked_for_is_not_decided(base: Base, monkeypatch: pytest.Monke
 def test_everything_left_open_is_decided_with_a_reason(base: Base) -> None:
     plan = make_plan(Train.Config(device="cpu"), base, 1000)
     paths = [choice.path for choice in plan.choices]
-    assert paths == [f"train.{name}" for name in ("device", "threads", "dtype", "token_budget", "epochs", "lr")]
+    assert paths == [
+        f"train.{name}" for name in ("device", "threads", "dtype", "kernels", "token_budget", "epochs", "lr")
+    ]
     assert all(choice.reason for choice in plan.choices)
     assert plan["train.threads"] == torch.get_num_threads()
     assert plan["train.dtype"] in ("fp32", "bf16")
@@ -121,4 +123,8 @@ def test_the_method_moves_the_usual_rate_and_not_the_one_asked_for(base: Base) -
     choice = next(choice for choice in plan.choices if choice.path == "train.lr")
     assert choice.value == 4e-4
     assert choice.reason.endswith("times 4 for what this method trains")
+    lion = Train.Config.model_validate({"dtype": "fp32", "device": "cpu", "optimizer": "lion"})
+    choice = make_plan(lion, base, 10, lr_factor=4.0).choices[-1]
+    assert (choice.path, choice.value) == ("train.lr", 8e-5)
+    assert choice.reason.endswith("times 4 for what this method trains, times 0.2 for lion")
     assert make_plan(Train.Config(dtype="fp32", device="cpu", lr=0.01), base, 10, lr_factor=4.0)["train.lr"] == 0.01

@@ -14,6 +14,7 @@ from tunewright.store import durable
 from tunewright.store.digest import sha256_file
 from tunewright.train import invariance, selftest
 from tunewright.train.invariance import Invariance
+from tunewright.types import Choice, Plan
 
 QUICK = {"epochs": 2, "batch_size": 8, "lr": 1e-3, "dtype": "fp32", "threads": 1, "patience": 0}
 ROWS = [{"text": f"a {word} film {number}", "label": word} for number in range(24) for word in ("good", "bad")]
@@ -79,16 +80,25 @@ def test_a_failure_stops_the_run_unless_that_is_asked_for(train_one: Any, home: 
 def test_a_pass_holds_for_what_it_was_made_with(tiny_bert_folder: Path, tiny_gpt2_folder: Path) -> None:
     from tunewright.model.select import Select, select
     from tunewright.train.config import Train
-    from tunewright.train.optim import Optimizer
 
     one, other = (select(Select.Config(name=str(folder)), None) for folder in (tiny_bert_folder, tiny_gpt2_folder))
     task, config = {"name": "classify"}, Train.Config()
-    key = selftest.pass_key(one, config, [task], "cpu")
-    assert key == selftest.pass_key(one, Train.Config(lr=0.1, epochs=9, batch_size=3), [task], "cpu")
-    assert key != selftest.pass_key(other, config, [task], "cpu")
-    assert key != selftest.pass_key(one, config, [{**task, "pooling": "mean"}], "cpu")
-    assert key != selftest.pass_key(one, Train.Config(optimizer=Optimizer.Config(name="sgd")), [task], "cpu")
-    assert key != selftest.pass_key(one, config, [task], "cuda")
+    sgd = Train.Config.model_validate({"optimizer": "sgd"}).optimizer
+    plans = [
+        Plan(
+            tuple(
+                Choice(f"train.{name}", value, "test")
+                for name, value in zip(("device", "dtype", "kernels"), how, strict=True)
+            )
+        )
+        for how in (("cpu", "fp32", "torch"), ("cpu", "bf16", "torch"), ("cuda", "bf16", "torch"))
+    ]
+    key = selftest.pass_key(one, config, [task], plans[0])
+    assert len({selftest.pass_key(one, config, [task], plan) for plan in plans}) == 3
+    assert key == selftest.pass_key(one, Train.Config(lr=0.1, epochs=9, batch_size=3), [task], plans[0])
+    assert key != selftest.pass_key(other, config, [task], plans[0])
+    assert key != selftest.pass_key(one, config, [{**task, "pooling": "mean"}], plans[0])
+    assert key != selftest.pass_key(one, Train.Config(optimizer=sgd), [task], plans[0])
 
 
 def test_a_disk_that_refuses_the_record_stops_nothing(train_one: Any, monkeypatch: pytest.MonkeyPatch) -> None:

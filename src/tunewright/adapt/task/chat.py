@@ -55,9 +55,14 @@ class Chat:
     class Config(ComponentConfig):
         """Options of dialogues."""
 
+        only_training = frozenset({"label_smoothing"})
+
         system: str = Option("", "System message for dialogues that have none.", max_length=20_000)
         learn: Literal["all", "last"] = Option(
             "all", "Which of the assistant's turns are learnt; one with `weight: 0` never is."
+        )
+        label_smoothing: float = Option(
+            0.0, "Share of each learnt token that is spread over the vocabulary.", ge=0.0, lt=1.0
         )
 
     stored: Sequence[Field] = (Field("messages", "messages", "The turns in order, as JSON."),)
@@ -153,7 +158,7 @@ class Chat:
 
     def objective(self) -> Objective:
         """Cross-entropy of the supervised tokens."""
-        return Objective("token_cross_entropy")
+        return Objective("token_cross_entropy", {"label_smoothing": self.config.label_smoothing})
 
     def gold(self, rows: pa.Table) -> Answer:
         """The assistant's last turn of each dialogue."""

@@ -60,7 +60,9 @@ class Classify:
     class Config(ComponentConfig):
         """Options of text classification."""
 
-        only_training = frozenset({"pooling", "activation", "dropout", "label_smoothing", "class_weights"})
+        only_training = frozenset(
+            {"pooling", "activation", "dropout", "label_smoothing", "focal_gamma", "class_weights"}
+        )
 
         out_of_scope: str = Option(
             "",
@@ -90,6 +92,9 @@ class Classify:
         )
         label_smoothing: float = Option(
             0.0, "Share of the target spread over all labels, or over yes and no for a sigmoid.", ge=0.0, lt=1.0
+        )
+        focal_gamma: float = Option(
+            0.0, "Focus on rows that are hard: a term weighs (1 - p)^gamma; 0 is off, 2 is usual.", ge=0.0, le=10.0
         )
         class_weights: Literal["none", "balanced"] = Option(
             "none", "balanced: a label's rows weigh in inverse proportion to their number."
@@ -255,13 +260,13 @@ class Classify:
     def objective(self) -> Objective:
         """Cross-entropy over the labels, or binary cross-entropy on independent outputs."""
         balanced = self.config.class_weights == "balanced"
-        smoothing = {"label_smoothing": self.config.label_smoothing}
+        shape = {"label_smoothing": self.config.label_smoothing, "focal_gamma": self.config.focal_gamma}
         if self.sigmoid:
             return Objective(
                 "binary_cross_entropy",
-                {**smoothing, "positive_weights": self._positive_weights() if balanced else None},
+                {**shape, "positive_weights": self._positive_weights() if balanced else None},
             )
-        return Objective("cross_entropy", {**smoothing, "class_weights": self._class_weights() if balanced else None})
+        return Objective("cross_entropy", {**shape, "class_weights": self._class_weights() if balanced else None})
 
     def gold(self, rows: pa.Table) -> Classified:
         """The right labels."""

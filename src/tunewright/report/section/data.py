@@ -9,9 +9,9 @@ from tunewright.report.markup import Markup, datum, element, join
 from tunewright.report.node import Node, in_order
 from tunewright.report.privacy import Policy
 from tunewright.report.svg import Axis, axis, bar, figure, plot, strip
-from tunewright.report.wording import large, percent, size, whole
+from tunewright.report.wording import large, percent, whole
 from tunewright.types import SPLITS
-from tunewright.words import counted
+from tunewright.words import counted, size
 
 OUTCOMES = (
     ("used", "used whole"),

@@ -20,8 +20,8 @@ from tunewright.report.blocks import (
 )
 from tunewright.report.markup import Markup, datum, element, join
 from tunewright.report.node import Node, in_order
-from tunewright.report.wording import duration, large, size, whole
-from tunewright.words import counted, shown
+from tunewright.report.wording import large, signed, whole
+from tunewright.words import counted, duration, shown, size
 
 STAGES = ("recognise", "prepare", "select", "fetch", "encode", "adapt", "train", "evaluate", "report")
 LICENCE_UNKNOWN = "not stated"
@@ -114,6 +114,7 @@ def machine(result: Node) -> Markup:
         "machine",
         "Time, machine, hashes",
         part("Time", _timings(in_order(result["timings"].pairs(), STAGES))),
+        part("Forecast and fact", *_forecast(result["forecast"])),
         part("Machine", facts(entries) or None),
         fold("Versions of packages", table("Versions", ["Package", "Version"], packages)) if packages else None,
         fold("Hashes of everything that went in", table("Hashes", ["Of", "SHA-256"], hashes, class_="hashes"))
@@ -135,6 +136,27 @@ def _timings(pairs: Sequence[tuple[str, Node]]) -> Markup | None:
         if name == "total"
     ]
     return table("Time of each stage", ["Stage", "Time"], rows, numeric=(1,), class_="timings") if rows else None
+
+
+def _forecast(found: Node) -> list[Markup | None]:
+    """What the rehearsal before the first step said of the training, and what it took."""
+    rows = []
+    kinds = (
+        ("Training time", "train_seconds", duration),
+        ("Peak memory", "memory_bytes", size),
+        ("Disk", "disk_bytes", size),
+        ("Updates", "num_updates", whole),
+    )
+    for name, key, worded in kinds:
+        told, fact = found["forecast"][key].number(), found["fact"][key].number()
+        if told is not None and told >= 0:
+            error = f"{signed(100 * (told / fact - 1), 0)} %" if fact and fact > 0 else ""
+            rows.append([name, worded(told), worded(fact) if fact is not None and fact >= 0 else "not known", error])
+    if not rows:
+        return []
+    why = [datum(each.text()) for each in found["told"].items()[1:] if each]
+    heads = ["Of the training", "Forecast", "Fact", "Forecast off by"]
+    return [*(paragraph(each) for each in why), table("Forecast and fact", heads, rows, numeric=(1, 2, 3))]
 
 
 def _typed(name: str) -> str:

@@ -9,8 +9,8 @@ from tunewright.report.blocks import code, command, facts, fold, paragraph, part
 from tunewright.report.markup import Markup, datum, element, join
 from tunewright.report.node import Node
 from tunewright.report.svg import Axis, Point, axis, curves, dot, figure, key, plot, text
-from tunewright.report.wording import decimal, duration, metric_name, scientific, significant
-from tunewright.words import counted, shown
+from tunewright.report.wording import decimal, metric_name, scientific, significant
+from tunewright.words import counted, duration, shown
 
 MOST_SLICES = 6
 LOG_FROM = 20.0

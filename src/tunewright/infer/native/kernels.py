@@ -1,0 +1,350 @@
+"""The kernels as functions of tensors: what each takes and gives, and the names by which C knows it.
+
+Tensors are contiguous, on the CPU, bf16 unless another dtype is named. Shape letters: N rows, H width, K keys, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import torch
+
+from tunewright.errors import MachineError
+from tunewright.infer.native.build import built
+
+BLOCK = 64
+"""Rows that are summed together before their sums are added, always in the same order."""
+
+MOST_KEYS = 8192
+"""Keys of one row that the softmax can hold."""
+
+_POINTER, _SIZE, _FLOAT, _WORD, _INT = (
+    ctypes.c_void_p,
+    ctypes.c_int64,
+    ctypes.c_float,
+    ctypes.c_uint32,
+    ctypes.c_int,
+)
+_TYPES = {"p": _POINTER, "n": _SIZE, "f": _FLOAT, "w": _WORD, "i": _INT}
+_SIGNATURES = {
+    "rms_norm": "pppfpppnnfi",
+    "rms_norm_back": "pppfppppnnni",
+    "layer_norm": "ppppppppnnfwwfi",
+    "layer_norm_back": "ppppppppnnnwwfi",
+    "drop": "ppnnwwfi",
+    "swiglu": "ppnni",
+    "swiglu_back": "pppnni",
+    "rotate": "pppnnnnfi",
+    "lay": "ppppnnnnnni",
+    "take": "ppppnnnnnni",
+    "softmax": "pppnnnnnnfwwfi",
+    "softmax_back": "ppnnfwwfi",
+    "cross_entropy": "ppppnnii",
+    "squares": "ppni",
+    "squares_bf16": "ppni",
+    "adamw": "pppppnfffffffi",
+    "adamw_bf16": "pppppnfffffffi",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Dropout:
+    """A mask of dropout as numbers: places whose random word is under ``least`` are dropped, the others times ``factor``."""
+
+    seed: int = 0
+    least: int = 0
+    factor: float = 1.0
+
+
+NO_DROPOUT = Dropout()
+
+
+def new_dropout(chance: float) -> Dropout:
+    """A mask that drops with this chance, its seed from torch's generator."""
+    if chance <= 0.0:
+        return NO_DROPOUT
+    seed = int(torch.randint(0, 1 << 32, (), dtype=torch.int64))
+    return Dropout(seed, max(1, min((1 << 32) - 1, round(chance * (1 << 32)))), 1.0 / (1.0 - chance))
+
+
+class AdamwNumbers(NamedTuple):
+    """g = clip grad; m and v are its moments; w = shrink w - rate m / (root sqrt(v) + epsilon)."""
+
+    clip: float
+    shrink: float
+    rate: float
+    root: float
+    beta1: float
+    beta2: float
+    epsilon: float
+
+
+class Kernels:
+    """The opened library; one method for each of its functions."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        """Declare every function's arguments."""
+        self._functions: dict[str, Any] = {}
+        for name, signature in _SIGNATURES.items():
+            function = getattr(library, name)
+            function.argtypes = [_TYPES[letter] for letter in signature]
+            function.restype = None
+            self._functions[name] = function
+
+    def call(self, name: str, *arguments: Any) -> None:
+        """Call a function with tensors for its pointers; the number of threads is torch's."""
+        given = [_address(each) if isinstance(each, torch.Tensor) else each for each in arguments]
+        self._functions[name](*given, torch.get_num_threads())
+
+    # -- norms
+
+    def rms_norm(
+        self, x: torch.Tensor, add: torch.Tensor | None, weight: torch.Tensor, from_one: bool, epsilon: float
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(x + add)[N, H], its norm[N, H], and 1 / rms[N] in fp32."""
+        num, width = _rows(x)
+        total = x if add is None else torch.empty_like(x)
+        y, scales = torch.empty_like(x), x.new_empty(num, dtype=torch.float32)
+        self.call("rms_norm", x, add, weight, float(from_one), total, y, scales, num, width, epsilon)
+        return total, y, scales
+
+    def rms_norm_back(
+        self,
+        flow: torch.Tensor,
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        from_one: bool,
+        scales: torch.Tensor,
+        more: torch.Tensor | None,
+        wants_weight: bool,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Gradients of x[N, H], with ``more`` added, and of the weight[H]."""
+        num, width = _rows(x)
+        grad = torch.empty_like(x)
+        partial = x.new_zeros(-(-num // BLOCK), width, dtype=torch.float32) if wants_weight else None
+        self.call(
+            "rms_norm_back",
+            flow,
+            x,
+            weight,
+            float(from_one),
+            scales,
+            more,
+            grad,
+            partial,
+            num,
+            width,
+            BLOCK,
+        )
+        return grad, None if partial is None else partial.sum(dim=0).to(weight.dtype)
+
+    def layer_norm(
+        self,
+        x: torch.Tensor,
+        add: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        epsilon: float,
+        dropout: Dropout,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(dropout(x) + add)[N, H], its norm[N, H], and mean[N] and 1 / deviation[N] in fp32."""
+        num, width = _rows(x)
+        total, y = torch.empty_like(x), torch.empty_like(x)
+        means, scales = (x.new_empty(num, dtype=torch.float32) for _ in range(2))
+        self.call(
+            "layer_norm", x, add, weight, bias, total, y, means, scales, num, width, epsilon, *_drawn(dropout)
+        )  # fmt: skip
+        return total, y, means, scales
+
+    def layer_norm_back(
+        self,
+        flow: torch.Tensor,
+        total: torch.Tensor,
+        weight: torch.Tensor,
+        means: torch.Tensor,
+        scales: torch.Tensor,
+        dropout: Dropout,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Gradients of x[N, H], of what was added to it[N, H], of the weight[H] and of the bias[H]."""
+        num, width = _rows(total)
+        grad, grad_x = torch.empty_like(total), torch.empty_like(total)
+        partial = total.new_zeros(-(-num // BLOCK), 2, width, dtype=torch.float32)
+        self.call(
+            "layer_norm_back", flow, total, weight, means, scales, grad, grad_x, partial, num, width, BLOCK, *_drawn(dropout)
+        )  # fmt: skip
+        of_weight, of_bias = partial.sum(dim=0).to(weight.dtype)
+        return grad_x, grad, of_weight, of_bias
+
+    def drop(self, x: torch.Tensor, dropout: Dropout) -> torch.Tensor:
+        """dropout(x)[N, H]; also what flows back through it."""
+        found = torch.empty_like(x)
+        self.call("drop", x, found, *_rows(x), *_drawn(dropout))
+        return found
+
+    # -- activations and positions
+
+    def swiglu(self, x: torch.Tensor) -> torch.Tensor:
+        """silu(gate) * up [N, H] of [gate, up][N, 2H]."""
+        num, width = _rows(x)
+        y = x.new_empty(num, width // 2)
+        self.call("swiglu", x, y, num, width // 2)
+        return y
+
+    def swiglu_back(self, flow: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """The gradient of [gate, up][N, 2H]."""
+        num, width = _rows(x)
+        grad = torch.empty_like(x)
+        self.call("swiglu_back", flow, x, grad, num, width // 2)
+        return grad
+
+    def rotate_(
+        self,
+        x: torch.Tensor,
+        num_heads: int,
+        width: int,
+        cosines: torch.Tensor,
+        sines: torch.Tensor,
+        sign: float,
+    ) -> None:
+        """Turn the first heads of x[N, any], each of this width, by the angles[N, width / 2] in fp32; in place."""
+        num, stride = _rows(x)
+        self.call("rotate", x, cosines, sines, num, num_heads, width, stride, sign)
+
+    # -- attention and loss
+
+    def lay(
+        self, rows: torch.Tensor, starts: torch.Tensor, lengths: torch.Tensor, longest: int, num_kv: int
+    ) -> torch.Tensor:
+        """Segments of rows[T, H, D] as [G * S, H / G, L, D]; the rows themselves may lie apart."""
+        rows = rows if _lies_together(rows) else rows.contiguous()
+        _, num_heads, width = rows.shape
+        heads = num_heads // num_kv
+        out = rows.new_empty(num_kv * len(starts), heads, longest, width)
+        self.call(
+            "lay", rows.data_ptr(), out, starts, lengths, len(starts), longest, num_kv, heads, width, rows.stride(0)
+        )
+        return out
+
+    def take(self, laid: torch.Tensor, rows: torch.Tensor, starts: torch.Tensor, lengths: torch.Tensor) -> None:
+        """The way back, into ``rows``."""
+        assert _lies_together(rows), "rows are written where they lie"
+        size, heads, longest, width = laid.shape
+        groups, stride = size // len(starts), rows.stride(0)
+        sizes = (len(starts), longest, groups, heads, width, stride)
+        self.call("take", laid.contiguous(), rows.data_ptr(), starts, lengths, *sizes)
+
+    def softmax_(
+        self,
+        scores: torch.Tensor,
+        *,
+        rows: int,
+        queries: int,
+        lengths: torch.Tensor | None,
+        offset: int,
+        window: int,
+        scale: float,
+        dropout: Dropout,
+    ) -> torch.Tensor:
+        """softmax(scale * scores[B, rows * queries, K]) in place, and what dropout leaves of it.
+
+        Query q sees the keys below ``offset`` + q + 1, ``window`` of them; all of them where ``window`` is 0; below
+        ``lengths[B]`` where those are given.
+        """
+        used = torch.empty_like(scores) if dropout.least else None
+        batch, _, keys = scores.shape
+        self.call(
+            "softmax", scores, used, lengths, batch, rows, queries, keys, offset, window, scale, *_drawn(dropout)
+        )  # fmt: skip
+        return scores if used is None else used
+
+    def softmax_back_(self, grads: torch.Tensor, chances: torch.Tensor, scale: float, dropout: Dropout) -> None:
+        """Gradients of what dropout left[B, Q, K] become those of the scores, in place."""
+        keys = grads.shape[-1]
+        self.call("softmax_back", grads, chances, grads.numel() // keys, keys, scale, *_drawn(dropout))
+
+    def cross_entropy_(
+        self, logits: torch.Tensor, ids: torch.Tensor, weights: torch.Tensor, wants: bool
+    ) -> torch.Tensor:
+        """-log p(ids)[N] in fp32; with ``wants`` the logits[N, V] become what flows back to them, times weights[N]."""
+        num, vocabulary = _rows(logits)
+        losses = logits.new_empty(num, dtype=torch.float32)
+        self.call("cross_entropy", logits, ids, weights.float(), losses, num, vocabulary, int(wants))
+        return losses
+
+    # -- the update
+
+    def square_sum(self, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+        """The sum of squares of all the tensors, fp32 or bf16, in fp64."""
+        partial = torch.empty(sum(-(-each.numel() // 65536) for each in tensors), dtype=torch.float64)
+        start = 0
+        for each in tensors:
+            end = start - (-each.numel() // 65536)
+            self.call(_typed("squares", each), each, partial[start:end], each.numel())
+            start = end
+        return partial.sum()
+
+    def adamw_(
+        self,
+        weight: torch.Tensor,
+        moments: tuple[torch.Tensor, torch.Tensor],
+        grad: torch.Tensor,
+        copy: torch.Tensor | None,
+        numbers: AdamwNumbers,
+    ) -> None:
+        """One update of an fp32 weight and its moments in place; ``copy`` gets the weight in bf16. The gradient: fp32 or bf16."""
+        self.call(_typed("adamw", grad), weight, *moments, grad, copy, weight.numel(), *numbers)
+
+
+_settings = {"wanted": True}
+
+
+def use_kernels(wanted: bool) -> None:
+    """Whether ``kernels`` gives any from now on, in this process. Raises MachineError for what cannot be had."""
+    if wanted and built().library is None:
+        raise MachineError(
+            "the kernels that this run was planned with cannot be made here",
+            where="train.kernels",
+            given=built().reason,
+            allowed="a C compiler, or a run planned without them",
+            hint="apt install gcc, or train.kernels=torch in a new run",
+        )
+    _settings["wanted"] = wanted
+
+
+def kernels() -> Kernels | None:
+    """The kernels of this machine, or None where they are not wanted or could not be compiled."""
+    return _opened() if _settings["wanted"] else None
+
+
+@lru_cache(maxsize=1)
+def _opened() -> Kernels | None:
+    library = built().library
+    return None if library is None else Kernels(library)
+
+
+def _address(tensor: torch.Tensor) -> int:
+    assert tensor.is_contiguous(), "a kernel takes contiguous tensors"
+    assert tensor.device.type == "cpu", "a kernel takes tensors on the CPU"
+    return tensor.data_ptr()
+
+
+def _typed(name: str, grad: torch.Tensor) -> str:
+    return f"{name}_bf16" if grad.dtype == torch.bfloat16 else name
+
+
+def _lies_together(rows: torch.Tensor) -> bool:
+    """Whether the heads of each of the rows[T, H, D] follow each other."""
+    _, num_heads, width = rows.shape
+    return rows.stride(2) == 1 and (num_heads == 1 or rows.stride(1) == width)
+
+
+def _rows(x: torch.Tensor) -> tuple[int, int]:
+    return x.numel() // x.shape[-1], x.shape[-1]
+
+
+def _drawn(dropout: Dropout) -> tuple[int, int, float]:
+    return dropout.seed, dropout.least, dropout.factor

@@ -1,0 +1,92 @@
+"""BERT and its kin (Devlin et al. 2019, section 3): embeddings with learnt positions, post-norm, dropout throughout.
+
+    x = norm(x + dropout(attention(x Q, x K, x V) O))      x = norm(x + dropout(gelu(x I) W))
+
+Shape letters: T tokens, H hidden width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from tunewright.infer.attention import Heads, attend_joined
+from tunewright.infer.flat import positions_of
+from tunewright.infer.native.kernels import Kernels
+from tunewright.infer.segments import Segments, plan_segments
+from tunewright.train.fused.join import Apply, Joined, join
+from tunewright.train.fused.operators import add_layer_norm, drop
+from tunewright.types import Stream
+
+FAMILIES = frozenset({"bert", "roberta", "xlm-roberta"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    module: Any
+    project: Apply
+
+
+class Bert:
+    """Computes a trunk of the family on flattened tokens."""
+
+    def __init__(self, trunk: Any, kernels: Kernels) -> None:
+        """Join what can be joined in ``trunk``, in place."""
+        self.trunk = trunk
+        self.kernels = kernels
+        self.joined: list[Joined] = []
+        self.layers: list[_Layer] = []
+        for module in trunk.encoder.layer:
+            attention = module.attention.self
+            project, joined = join([attention.query, attention.key, attention.value])
+            self.joined += joined
+            self.layers.append(_Layer(module, project))
+        config = trunk.config
+        width = config.hidden_size // config.num_attention_heads
+        self.heads = Heads(config.num_attention_heads, config.num_attention_heads, width)
+
+    @staticmethod
+    def fits(trunk: Any) -> bool:
+        """Whether the trunk is an encoder of the family with learnt positions."""
+        config = trunk.config
+        learnt = getattr(config, "position_embedding_type", "absolute") in (None, "absolute")
+        return config.model_type in FAMILIES and learnt and not config.is_decoder and not config.add_cross_attention
+
+    def __call__(self, stream: Stream) -> torch.Tensor:
+        """Hidden states[T, H] of the last layer."""
+        segments = plan_segments(stream.bounds.tolist())
+        x_TH = self._embed(stream)
+        for layer in self.layers:
+            x_TH = self._pass(layer, x_TH, segments)
+        return x_TH
+
+    def _embed(self, stream: Stream) -> torch.Tensor:
+        embeddings = self.trunk.embeddings
+        words_TH = embeddings.word_embeddings(stream.ids)
+        places_TH = embeddings.position_embeddings(positions_of(self.trunk, stream))
+        places_TH = places_TH + embeddings.token_type_embeddings.weight[0]
+        x_TH = add_layer_norm(self.kernels, words_TH, places_TH, embeddings.LayerNorm)
+        return drop(self.kernels, x_TH, _chance(embeddings.dropout))
+
+    def _pass(self, layer: _Layer, x_TH: torch.Tensor, segments: Segments) -> torch.Tensor:
+        module = layer.module
+        attention, after = module.attention.self, module.attention.output
+        read = attend_joined(
+            layer.project(x_TH),
+            self.heads,
+            None,
+            segments,
+            scale=float(attention.scaling),
+            causal=False,
+            dropout=_chance(attention.dropout),
+        )
+        x_TH = add_layer_norm(self.kernels, after.dense(read), x_TH, after.LayerNorm, _chance(after.dropout))
+        added = module.output.dense(module.intermediate(x_TH))
+        return add_layer_norm(self.kernels, added, x_TH, module.output.LayerNorm, _chance(module.output.dropout))
+
+
+def _chance(layer: nn.Dropout) -> float:
+    return float(layer.p) if layer.training else 0.0

@@ -1,0 +1,28 @@
+"""Put the fused computation into a module that is there to compute: the copy of ``worker``, which nobody else holds."""
+
+from __future__ import annotations
+
+import torch
+
+from tunewright.infer.flat import FUSED, is_flat
+from tunewright.infer.native.kernels import kernels
+from tunewright.train.fused.bert import Bert
+from tunewright.train.fused.join import Joined
+from tunewright.train.fused.llama import Llama
+from tunewright.train.fused.norm import fuse_norms
+
+FAMILIES = (Llama, Bert)
+
+
+def fuse(module: torch.nn.Module) -> list[Joined]:
+    """Fuse what is known of ``module`` on this machine, in place; returns the parameters that were joined."""
+    trunk = getattr(module, "trunk", None)
+    native = kernels()
+    if native is not None and trunk is not None and is_flat(trunk):
+        for family in FAMILIES:
+            if family.fits(trunk):
+                computing = family(trunk, native)
+                setattr(trunk, FUSED, computing)
+                return computing.joined
+    fuse_norms(module)
+    return []

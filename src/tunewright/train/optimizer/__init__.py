@@ -1,0 +1,1 @@
+"""Optimisers, one file each: groups of parameters to a torch optimiser over them."""

@@ -1,0 +1,86 @@
+"""AdamW (Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization", algorithm 2); the rate multiplies the decay too."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from tunewright.infer.native.kernels import AdamwNumbers, Kernels, kernels
+from tunewright.train.optimizer.base import AdamConfig, Group, adamw
+
+
+class Adamw:
+    """Adam with decoupled weight decay."""
+
+    class Config(AdamConfig):
+        """Options of AdamW."""
+
+    lr_factor = 1.0
+
+    def __init__(self, config: Config) -> None:
+        """Hold the options."""
+        self.config = config
+
+    def build(self, groups: Sequence[Group]) -> torch.optim.Optimizer:
+        """By our kernel on the CPU, where it was compiled; else torch's own."""
+        native = kernels()
+        parameters = [parameter for group in groups for parameter in group["params"]]
+        fits = all(each.device.type == "cpu" and each.dtype == torch.float32 for each in parameters)
+        if native is None or not fits or not all(each.is_contiguous() for each in parameters):
+            return adamw(self.config, groups)
+        return KernelAdamw(self.config, groups, native)
+
+
+class KernelAdamw(torch.optim.Optimizer):
+    """The update in one pass over gradient, moments, weight and its bf16 copy; what it remembers is named as in torch's AdamW.
+
+    ``copies`` and ``gradients``, by the id of a parameter, and ``clip`` are set from outside before a step: where the gradient
+    lies if not in ``parameter.grad``, what it is multiplied by, and where the new weight is also written in bf16.
+    """
+
+    def __init__(self, config: AdamConfig, groups: Sequence[Group], native: Kernels) -> None:
+        """``groups`` carry ``lr`` and ``weight_decay``."""
+        super().__init__([*groups], {})
+        self.config = config
+        self.native = native
+        self.copies: Mapping[int, torch.Tensor] = {}
+        self.gradients: Mapping[int, torch.Tensor] = {}
+        self.clip = 1.0
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """One update of every parameter that has a gradient."""
+        assert closure is None
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                gradient = self.gradients.get(id(parameter), parameter.grad)
+                if gradient is not None:
+                    self._update(group, parameter, gradient)
+
+    def _update(self, group: Group, weight: torch.Tensor, gradient: torch.Tensor) -> None:
+        """Algorithm 2, lines 5 to 12."""
+        state = self.state[weight]
+        if not state:
+            state["step"] = torch.zeros((), dtype=torch.float32)
+            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(weight), torch.zeros_like(weight)
+        state["step"] += 1
+        step, lr = int(state["step"]), float(group["lr"])
+        beta1, beta2 = self.config.beta1, self.config.beta2
+        self.native.adamw_(
+            weight.detach(),
+            (state["exp_avg"], state["exp_avg_sq"]),
+            gradient.contiguous(),
+            self.copies.get(id(weight)),
+            AdamwNumbers(
+                clip=self.clip,
+                shrink=1.0 - lr * float(group["weight_decay"]),
+                rate=lr / (1.0 - beta1**step),
+                root=1.0 / math.sqrt(1.0 - beta2**step),
+                beta1=beta1,
+                beta2=beta2,
+                epsilon=self.config.epsilon,
+            ),
+        )

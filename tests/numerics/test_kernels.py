@@ -1,0 +1,267 @@
+"""Each kernel gives what torch gives in fp32, to the rounding of bf16; dropout drops its share; threads change no bit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional
+
+from tunewright.infer.attention import Heads, Turns, attend, attend_joined
+from tunewright.infer.likelihood import Predictions, weighted_loss
+from tunewright.infer.native.kernels import Kernels, kernels, new_dropout, use_kernels
+from tunewright.infer.segments import plan_segments
+from tunewright.train.fused import operators
+
+HALF = 2.0**-8
+"""Half a unit in the last place of bf16, relative, times two: a value is rounded once, at the end."""
+
+
+@pytest.fixture
+def native() -> Kernels:
+    """The compiled kernels; a machine without a C compiler has none to test."""
+    found = kernels()
+    if found is None:
+        pytest.skip("no C compiler")
+    return found
+
+
+@pytest.fixture
+def without_kernels() -> Iterator[None]:
+    """Torch's operators alone."""
+    use_kernels(False)
+    yield
+    use_kernels(True)
+
+
+def draw(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape).bfloat16()
+
+
+def near(ours: torch.Tensor, right: torch.Tensor, times: float = 1.0) -> None:
+    """Within one rounding of each value, and of the largest where values cancel."""
+    gap = (ours.float() - right.float()).abs()
+    bound = times * HALF * (right.float().abs() + 0.02 * right.float().abs().max())
+    assert (gap <= bound).all(), float((gap / bound).max())
+
+
+def gradients(outputs: Any, flows: list[torch.Tensor], inputs: list[Any]) -> list[torch.Tensor]:
+    listed = list(outputs) if isinstance(outputs, tuple) else [outputs]
+    found = torch.autograd.grad(listed, inputs, [flow.to(each.dtype) for flow, each in zip(flows, listed, strict=True)])
+    return [*(each.detach() for each in listed), *found]
+
+
+@pytest.mark.parametrize(("rows", "width"), [(1, 1), (3, 17), (130, 64), (65, 577)])
+@pytest.mark.parametrize("from_one", [False, True])
+def test_root_mean_square_norm_with_its_residual(native: Kernels, rows: int, width: int, from_one: bool) -> None:
+    torch.manual_seed(0)
+    x, add, weight = draw(rows, width), draw(rows, width), draw(width)
+    flows = [draw(rows, width), draw(rows, width)]
+    half = [each.requires_grad_() for each in (x, add, weight)]
+    ours = gradients(operators.add_rms_norm(native, half[0], half[1], half[2], 1e-5, from_one=from_one), flows, half)
+    wide = [each.detach().float().requires_grad_() for each in half]
+    total = (
+        wide[0] + wide[1] + ((x + add).float() - x.float() - add.float()).detach()
+    )  # s is rounded, and normed as such
+    scaled = wide[2] + 1.0 if from_one else wide[2]
+    right = gradients((total, functional.rms_norm(total, (width,), scaled, 1e-5)), flows, wide)
+    for mine, theirs in zip(ours, right, strict=True):
+        near(mine, theirs, 1.1)
+
+
+def test_the_norm_alone(native: Kernels) -> None:
+    torch.manual_seed(0)
+    half = [draw(70, 48).requires_grad_(), draw(48).requires_grad_()]
+    wide = [each.detach().float().requires_grad_() for each in half]
+    flow = [draw(70, 48)]
+    ours = gradients(operators.rms_norm(native, half[0], half[1], 1e-6), flow, half)
+    for mine, theirs in zip(
+        ours, gradients(functional.rms_norm(wide[0], (48,), wide[1], 1e-6), flow, wide), strict=True
+    ):
+        near(mine, theirs, 1.1)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_layer_norm_with_dropout_and_residual(native: Kernels, dropout: float) -> None:
+    torch.manual_seed(0)
+    layer = torch.nn.LayerNorm(96, eps=1e-6).bfloat16()
+    torch.nn.init.normal_(layer.weight)
+    torch.nn.init.normal_(layer.bias)
+    x, add, flow = draw(150, 96).requires_grad_(), draw(150, 96).requires_grad_(), [draw(150, 96)]
+    torch.manual_seed(1)
+    ours = gradients(operators.add_layer_norm(native, x, add, layer, dropout), flow, [x, add, layer.weight, layer.bias])
+    torch.manual_seed(1)
+    mask = native.drop(torch.ones(150, 96).bfloat16(), new_dropout(dropout)).float() if dropout else torch.ones(150, 96)
+    if dropout:
+        mask = (mask > 0).float() / (1.0 - dropout)
+    wide = [each.detach().float().requires_grad_() for each in (x, add, layer.weight, layer.bias)]
+    total = wide[0] * mask + wide[1]
+    total = total + (total.detach().bfloat16().float() - total.detach())
+    for mine, theirs in zip(
+        ours, gradients(functional.layer_norm(total, (96,), wide[2], wide[3], 1e-6), flow, wide), strict=True
+    ):
+        near(mine, theirs, 1.2)
+
+
+def test_dropout_drops_its_share_and_keeps_the_mean_and_draws_the_same_mask_back(native: Kernels) -> None:
+    torch.manual_seed(0)
+    x = torch.ones(1000, 1000).bfloat16().requires_grad_()
+    y = operators.drop(native, x, 0.1)
+    share = float((y == 0).float().mean())
+    assert abs(share - 0.1) < 4 * math.sqrt(0.09 / 1e6)
+    (grad,) = torch.autograd.grad(y, x, torch.ones_like(y))
+    assert torch.equal(grad, y.detach())
+    rows, columns = (y == 0).float().mean(0), (y == 0).float().mean(1)
+    for each in (rows, columns):  # no row or column is dropped more than by chance
+        assert float((each - 0.1).abs().max()) < 5.5 * math.sqrt(0.09 / 1000)
+    again = operators.drop(native, x, 0.1)
+    both = float(((y == 0) & (again == 0)).float().mean())
+    assert abs(both - 0.01) < 5 * math.sqrt(0.0099 / 1e6), "two draws are independent"
+    torch.manual_seed(0)
+    assert torch.equal(operators.drop(native, x, 0.1), y), "a function of torch's seed"
+
+
+def test_gated_unit(native: Kernels) -> None:
+    torch.manual_seed(0)
+    x = (draw(40, 66) * 4).requires_grad_()
+    wide = x.detach().float().requires_grad_()
+    gate, up = wide.chunk(2, dim=1)
+    flow = [draw(40, 33)]
+    right = gradients(functional.silu(gate) * up, flow, [wide])
+    for mine, theirs in zip(gradients(operators.swiglu(native, x), flow, [x]), right, strict=True):
+        near(mine, theirs, 1.1)
+
+
+@pytest.mark.parametrize("v", [5, 4096, 50_001])
+def test_cross_entropy_over_the_vocabulary(native: Kernels, v: int) -> None:
+    torch.manual_seed(0)
+    logits, ids, weights = draw(9, v) * 6, torch.randint(0, v, (9,)), torch.rand(9)
+    wide = logits.float().requires_grad_()
+    right = functional.cross_entropy(wide, ids, reduction="none")
+    (flow,) = torch.autograd.grad((right * weights).sum(), wide)
+    mine = logits.clone()
+    losses = native.cross_entropy_(mine, ids, weights, True)
+    assert torch.allclose(losses, right.detach(), rtol=1e-5, atol=1e-5)
+    near(mine, flow, 1.05)
+    kept = logits.clone()
+    native.cross_entropy_(kept, ids, weights, False)
+    assert torch.equal(kept, logits), "without gradients the logits stay"
+
+
+def test_the_head_by_the_kernel_and_by_torch(native: Kernels, without_kernels: None) -> None:
+    torch.manual_seed(0)
+    ids, weights, rows = torch.randint(0, 501, (300,)), torch.rand(300), torch.zeros(300, dtype=torch.int64)
+    found = []
+    for wanted in (True, False):
+        use_kernels(wanted)
+        torch.manual_seed(1)
+        states, head = draw(300, 32).requires_grad_(), draw(501, 32).requires_grad_()
+        loss = weighted_loss(Predictions(states, head, None, ids, weights, rows)) / weights.sum()
+        found.append([loss.detach(), *torch.autograd.grad(loss, [states, head])])
+    for mine, theirs in zip(*found, strict=True):
+        assert float((mine.float() - theirs.float()).norm() / theirs.float().norm()) < 4e-3
+
+
+@pytest.mark.parametrize(("causal", "window"), [(True, None), (True, 7), (False, None)])
+@pytest.mark.parametrize("lengths", [(5, 5, 5), (300, 1, 40, 41, 260, 2)])
+def test_attention_reads_and_grades_as_torch_does(
+    native: Kernels, without_kernels: None, causal: bool, window: int | None, lengths: tuple[int, ...]
+) -> None:
+    torch.manual_seed(0)
+    bounds = [0]
+    for length in lengths:
+        bounds.append(bounds[-1] + length)
+    heads, total = Heads(6, 2, 16), bounds[-1]
+    rows, flow = draw(total, 10 * 16), draw(total, 96)
+    exact = [each.detach().float().requires_grad_() for each in heads.split(rows)]
+    segments = plan_segments(bounds)
+    read = attend(exact[0], exact[1], exact[2], segments, scale=0.25, causal=causal, window=window).flatten(1)
+    right = [read.detach(), torch.cat(torch.autograd.grad(read, exact, flow.float()), dim=1).flatten(1)]
+    gaps = []
+    for wanted in (True, False):
+        use_kernels(wanted)
+        half = rows.clone().requires_grad_()
+        ours = attend_joined(half, heads, None, segments, scale=0.25, causal=causal, window=window)
+        mine = [ours.detach(), *torch.autograd.grad(ours, half, flow)]
+        gaps.append([float((a.float() - b).norm() / b.norm()) for a, b in zip(mine, right, strict=True)])
+    for fused, plain in zip(*gaps, strict=True):
+        assert fused < 1.1 * plain + 1e-4, gaps
+
+
+def test_attention_with_dropout_is_right_on_average(native: Kernels) -> None:
+    torch.manual_seed(0)
+    heads, bounds = Heads(1, 1, 8), [0, 6, 12]
+    rows = draw(12, 24).requires_grad_()
+    segments = plan_segments(bounds)
+    total, grads, num = torch.zeros(12, 8), torch.zeros(12, 24), 3000
+    for _ in range(num):
+        read = attend_joined(rows * 1.0, heads, None, segments, scale=0.3, causal=False, dropout=0.2)
+        total += read.detach().float()
+        grads += torch.autograd.grad(read.sum(), rows)[0].float()
+    whole = attend_joined(rows * 1.0, heads, None, segments, scale=0.3, causal=False)
+    grad = torch.autograd.grad(whole.sum(), rows)[0]
+    assert float((total / num - whole.detach().float()).abs().max()) < 0.06
+    assert float((grads / num - grad.float()).abs().max()) < 0.1
+
+
+def test_rotary_turns_and_turns_back(native: Kernels) -> None:
+    torch.manual_seed(0)
+    heads, angles = Heads(4, 2, 16), torch.rand(9, 8) * 6
+    rows = draw(9, 8 * 16)
+    turned = rows.clone()
+    turns = Turns(native, angles.cos(), angles.sin())
+    turns.turn(turned, heads, 1.0)
+    wide = rows.float().view(9, 8, 16)
+    first, second = wide[..., :8], wide[..., 8:]
+    cosines, sines = angles.cos()[:, None], angles.sin()[:, None]
+    right = torch.cat([first * cosines - second * sines, second * cosines + first * sines], dim=-1)
+    near(turned.view(9, 8, 16)[:, :6], right[:, :6], 1.01)
+    assert torch.equal(turned.view(9, 8, 16)[:, 6:], rows.view(9, 8, 16)[:, 6:]), "values are not turned"
+    turns.turn(turned, heads, -1.0)
+    assert float((turned.float() - rows.float()).abs().max()) < 0.03
+
+
+def test_not_a_number_and_infinities_survive(native: Kernels) -> None:
+    x = torch.full((2, 4), 1.0).bfloat16()
+    x[0, 1], x[1, 2] = float("nan"), float("inf")
+    _, y, _ = native.rms_norm(x, None, torch.ones(4).bfloat16(), False, 1e-5)
+    assert torch.isnan(y[0]).all()
+    assert not torch.isfinite(y[1]).all()
+    logits = torch.tensor([[1.0, float("nan"), 2.0]]).bfloat16()
+    assert torch.isnan(native.cross_entropy_(logits, torch.tensor([0]), torch.ones(1), True)).all()
+    assert torch.isnan(native.square_sum([torch.tensor([1.0, float("nan")])]))
+
+
+def test_sum_of_squares_over_many_tensors(native: Kernels) -> None:
+    torch.manual_seed(0)
+    tensors = [torch.randn(1), torch.randn(65_536), torch.randn(300, 700), draw(5, 5), torch.randn(0)]
+    right = sum(float(each.double().square().sum()) for each in tensors)
+    assert float(native.square_sum(tensors)) == pytest.approx(right, rel=1e-5)
+
+
+def test_the_number_of_threads_changes_no_bit(native: Kernels) -> None:
+    torch.manual_seed(0)
+    layer = torch.nn.LayerNorm(64).bfloat16()
+    x, add = draw(500, 64).requires_grad_(), draw(500, 64).requires_grad_()
+    rows, weight = draw(500, 3 * 64).requires_grad_(), draw(64).requires_grad_()
+    segments, before = plan_segments([0, 130, 131, 500]), torch.get_num_threads()
+    found = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        torch.manual_seed(1)
+        normed = operators.add_layer_norm(native, x, add, layer, 0.1)
+        read = attend_joined(rows * 1.0, Heads(4, 4, 16), None, segments, scale=0.25, causal=True, dropout=0.1)
+        total, other = operators.add_rms_norm(native, x, add, weight, 1e-5)
+        sums = native.square_sum([normed.detach(), read.detach()])
+        outputs = [normed, read, total, other]
+        grads = torch.autograd.grad(
+            outputs, [x, add, rows, weight, layer.weight], [torch.ones_like(o) for o in outputs]
+        )
+        found.append([*(each.detach() for each in outputs), *grads, sums])
+    torch.set_num_threads(before)
+    for one, two in pairwise(found):
+        assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
