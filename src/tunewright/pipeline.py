@@ -40,12 +40,13 @@ from tunewright.store.run import CHECKPOINTS, RECIPE, RESULT, RunFolder, to_fini
 from tunewright.store.runs import begun
 from tunewright.train import memory
 from tunewright.train import rows as embedding_rows
-from tunewright.train.batches import read_examples
+from tunewright.train.batches import Examples, read_examples
 from tunewright.train.launch import join, leading, needs_ranks, run_on_nodes, train_on_ranks
 from tunewright.train.plan import make_plan, read_plan
 from tunewright.train.ranks import ALONE, Alone
 from tunewright.train.rehearsal import DOCUMENT as FORECAST
 from tunewright.train.rehearsal import Rehearsal
+from tunewright.train.selftest import examine_before_run, pass_key
 from tunewright.train.train import Fit, Watch, train
 from tunewright.types import Base, Checkpoint, Choice, Dataset, Encoded, Finding, Pinned, Plan, Report, Watcher
 
@@ -367,7 +368,10 @@ class Road:
             rehearse=rehearsal if self.watcher.forecasts and self.ranks.size == 1 else None,
         )
         fit = Fit(trainable=trainable, plan=plan, config=self.recipe.train, seed=self.recipe.seed, ranks=self.ranks)
-        checkpoint = train(fit, read_examples(encoded, "train", remap), watch)
+        rows = read_examples(encoded, "train", remap)
+        if self.ranks.rank == 0:
+            self._decide(self._test_engine(base, fit, rows))
+        checkpoint = train(fit, rows, watch)
         if self.ranks.rank:
             return
         self.events.flush()
@@ -406,6 +410,11 @@ class Road:
         dataset, encoded, plan = self._prepared()
         following = followed.validation_score(self.task, dataset, self.recipe.evaluate.metric)
         self._train(dataset, self.select(dataset), encoded, plan, key, following)
+
+    def _test_engine(self, base: Base, fit: Fit, rows: Examples) -> Choice:
+        """The self-test, where this code, architecture and options have no recorded pass."""
+        key = pass_key(base, fit.config, [self.recipe.task.as_json(), self.recipe.method.as_json()], fit.plan)
+        return examine_before_run(fit.trainable, rows, fit.config, key=key, plan=fit.plan, tell=self.watcher.tell)
 
     def evaluate(self, dataset: Dataset, base: Base, encoded: Encoded, plan: Plan) -> Report:
         """Tuned model and Dataset -> Report with its verdict."""

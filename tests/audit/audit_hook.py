@@ -48,11 +48,16 @@ def _command(*expected: str) -> Callable[[tuple[Any, ...]], bool]:
     """The process is started with these words at the end of its command (or, for one word, as its program)."""
 
     def matches(arguments: tuple[Any, ...]) -> bool:
-        words = [os.fsdecode(word) for word in arguments[1]] if len(arguments) > 1 else [""]
+        words = _words(arguments)
         program = os.path.basename(words[0])  # noqa: PTH119 - nothing is imported while a test is watched
         return tuple(words[-len(expected) :]) == expected or (program,) == expected
 
     return matches
+
+
+def _words(arguments: tuple[Any, ...]) -> list[str]:
+    """The command with which a process is started."""
+    return [os.fsdecode(word) for word in arguments[1]] if len(arguments) > 1 else [""]
 
 
 ALLOWED = (
@@ -69,6 +74,12 @@ ALLOWED = (
         "tunewright.assets.settings",
         "pip's settings are asked of pip, which alone knows where they stand",
         _command("-m", "pip", "config", "list"),
+    ),
+    Allowance(
+        _PROCESS,
+        "tunewright.doctor.pair",
+        "the self-test trains with two processes",
+        lambda arguments: _words(arguments)[1:3] == ["-m", "tunewright.doctor.pair"],
     ),
     Allowance(
         _PROCESS,

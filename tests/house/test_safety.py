@@ -15,6 +15,7 @@ ALLOWED: dict[str, str] = {}
 
 PROCESSES = {
     "assets/settings.py": "asks `pip config list`: pip alone knows where its settings stand",
+    "doctor/pair.py": "starts this Python twice, to show that two processes train as one does",
     "infer/native/build.py": "asks the C compiler to make the package's own kernels, once on each machine",
     "train/launch.py": "starts torchrun, which starts the processes of one training",
 }

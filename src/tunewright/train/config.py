@@ -71,3 +71,7 @@ class Train:
         commit_seconds: float = Option(
             60.0, "Longest time between commits; what is lost when the process dies.", gt=0.0
         )
+        selftest: Literal["stop", "tell", "off"] = Option(
+            "stop",
+            "What a failed self-test of the engine on your rows does: stop the run, or only be told and recorded; off skips it.",
+        )
