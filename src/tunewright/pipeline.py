@@ -34,7 +34,7 @@ from tunewright.recipe import Recipe, Request, as_command, fillable, read_reques
 from tunewright.report.config import Report as Shown
 from tunewright.report.render import render
 from tunewright.seams import Method
-from tunewright.store.artifact import open_artifact
+from tunewright.store.artifact import Artifact, open_artifact
 from tunewright.store.digest import digest_code, digest_json, sha256_file
 from tunewright.store.run import CHECKPOINTS, RECIPE, RESULT, RunFolder, to_finish, unfinished
 from tunewright.store.runs import begun
@@ -207,9 +207,7 @@ class Road:
         dataset = open_dataset(data.folder)
         self.digest = _content_digest(dataset)
         self.task = self.task.bind(dataset)
-        facts: Any = model.facts
-        checkpoint = Checkpoint(folder=model.folder, digest=model.digest, **facts)
-        return dataset, encoding.open_encoded(encoded), _read_plan(plan), checkpoint
+        return dataset, encoding.open_encoded(encoded), _read_plan(plan), _read_checkpoint(model)[0]
 
     def prepare(self) -> Dataset:
         """Sources -> Dataset."""
@@ -312,8 +310,9 @@ class Road:
                 self._train(dataset, base, encoded, plan, key, following)
             trained = self.folder.open_stage("model", key)
         assert trained is not None
-        facts: Any = trained.facts
-        return Checkpoint(folder=trained.folder, digest=trained.digest, **facts)
+        checkpoint, choices = _read_checkpoint(trained)
+        self._decide(*choices)  # where a run before a kill, or a sibling, has trained it
+        return checkpoint
 
     def _train(
         self, dataset: Dataset, base: Base, encoded: Encoded, plan: Plan, key: str, following: followed.Following
@@ -370,7 +369,8 @@ class Road:
             "step": checkpoint.step,
             "clean": self.recipe.data.clean,
         }
-        facts = {"step": checkpoint.step, "metric": checkpoint.metric, "stopped_because": checkpoint.stopped_because}
+        facts: dict[str, object] = {"step": checkpoint.step, "metric": checkpoint.metric, "stopped_because": checkpoint.stopped_because}
+        facts["choices"] = [asdict(choice) for choice in trainable.choices]
         self.folder.commit_stage("model", key, lambda draft: self.task.save(draft, tuned, base, card), facts)
 
     def evaluate(self, dataset: Dataset, base: Base, encoded: Encoded, plan: Plan) -> Report:
@@ -481,6 +481,13 @@ class Road:
 
 def _read_plan(saved: Mapping[str, Any]) -> Plan:
     return Plan(tuple(Choice(**choice) for choice in saved["choices"]))
+
+
+def _read_checkpoint(model: Artifact) -> tuple[Checkpoint, tuple[Choice, ...]]:
+    """The tuned model, and what its method decided when it was trained."""
+    facts: dict[str, Any] = dict(model.facts)
+    choices = tuple(Choice(**choice) for choice in facts.pop("choices", ()))
+    return Checkpoint(folder=model.folder, digest=model.digest, **facts), choices
 
 
 def _content_digest(dataset: Dataset) -> str:

@@ -75,7 +75,11 @@ def main(words: Sequence[str]) -> int:
     asked = parser.parse_args(words)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = asked.folder or Path(tempfile.mkdtemp(prefix="tunewright-soak-"))
-    wrong = [sentence for name in asked.campaign or CAMPAIGNS for sentence in one(name, folder / name, asked)]
+    try:
+        wrong = [sentence for name in asked.campaign or CAMPAIGNS for sentence in one(name, folder / name, asked)]
+    except KeyboardInterrupt:
+        print("cut short; what was done is written down")
+        return 130
     return 1 if wrong else 0
 
 

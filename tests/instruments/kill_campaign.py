@@ -134,14 +134,13 @@ class Campaign:
                 return self.tally
             _, seconds = self._reference(life)
             out, dealt, far, code = self._fresh(life), 0, 0, ENDED
-            longest = seconds
             while self.tally.kills < kills:
                 child = start(lambda life=life, out=out: life.go(out), self._log(out))  # type: ignore[misc]
-                code = wait(child, self.draw.uniform(0.0, longest))
+                code = wait(child, self.draw.uniform(0.0, seconds * 1.2**dealt))  # a life that gets nowhere gets longer
                 code = kill(child) if code is None else code
                 if code != -signal.SIGKILL:
                     break
-                self.tally.kills, dealt, longest = self.tally.kills + 1, dealt + 1, seconds / 2
+                self.tally.kills, dealt = self.tally.kills + 1, dealt + 1
                 far = self._no_less(life, out, far)
             if code not in (ENDED, -signal.SIGKILL):
                 self.tally.wrong.append(f"{life.name}, {dealt} kills: ended with {code} ({self._log(out)})")
@@ -249,7 +248,7 @@ class Campaign:
             self.tally.wrong.append(f"{life.name}, {told}: ended with {code} ({self._log(out)})")
         else:
             unlike = _differences(life.outcome(out), self.expected(life))
-            self.tally.wrong += [f"{life.name}, {told}: {name} differs ({out})" for name in unlike]
+            self.tally.wrong += [f"{life.name}, {told}: {', '.join(unlike)} differ ({out})"] if unlike else []
         if len(self.tally.wrong) == before:
             shutil.rmtree(out.parent)
 

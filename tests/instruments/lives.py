@@ -86,11 +86,12 @@ def outcome(out: Path) -> Mapping[str, object]:
 
 
 def _commits(out: Path) -> list[object]:
-    """The kept commits without their numbers, which count what the clock asked for."""
-    kept = CheckpointStore(out / "checkpoints").commits()
+    """The newest commit and the best, without their numbers, which count what the clock asked for."""
+    store = CheckpointStore(out / "checkpoints")
     return [
-        [commit.step, commit.metric, commit.position, {path.name: sha256_file(path) for path in commit.folder.glob("*.safe*")}]
-        for commit in kept
+        [c.step, c.metric, c.position, {path.name: sha256_file(path) for path in c.folder.glob("*.safetensors")}]
+        for c in (store.latest(), store.best())
+        if c is not None
     ]
 
 
