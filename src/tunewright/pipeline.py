@@ -369,7 +369,11 @@ class Road:
             "step": checkpoint.step,
             "clean": self.recipe.data.clean,
         }
-        facts: dict[str, object] = {"step": checkpoint.step, "metric": checkpoint.metric, "stopped_because": checkpoint.stopped_because}
+        facts: dict[str, object] = {
+            "step": checkpoint.step,
+            "metric": checkpoint.metric,
+            "stopped_because": checkpoint.stopped_because,
+        }
         facts["choices"] = [asdict(choice) for choice in trainable.choices]
         self.folder.commit_stage("model", key, lambda draft: self.task.save(draft, tuned, base, card), facts)
 

@@ -180,7 +180,9 @@ class Campaign:
                     break
                 self.tally.kills += 1
                 if code not in (ENDED, REFUSED):
-                    self.tally.wrong.append(f"{life.name}: {name} at {number}: the error lacks a part ({self._log(out)})")
+                    self.tally.wrong.append(
+                        f"{life.name}: {name} at {number}: the error lacks a part ({self._log(out)})"
+                    )
                 self._no_less(life, out, 0)
                 self._finish(life, out, f"{name} at operation {number}")
         return self.tally

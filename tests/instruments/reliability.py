@@ -49,12 +49,16 @@ be no older than before.
 - *at file operations*: SIGKILL before the N-th operation of the store, for every N; what goes on is killed once more.
 - *failing disk*: the N-th operation fails (ENOSPC, EIO once; ENOSPC, EIO, EROFS from there on; a limit on the length of files,
   which other libraries meet, too), for every N; then the disk is mended and the same command is given.
-- The *toy* is a BERT of random weights in three ways: all parameters in fp32, in bf16 with early stopping, an adapter. The *search*
-  is a stub with two pruners, whose table of trials must come out the same.
+- The *toy* is a BERT of random weights in three ways: all parameters in fp32, in bf16 with early stopping, an adapter. The
+  *search* is a stub with two pruners, whose table of trials must come out the same.
 
 Power cuts are not timed but enumerated: `tests/fault/test_store_crashes.py` makes every state that the drive may be left in.
 
-**To repeat.** `make soak` runs all, and adds a line for each campaign below; each takes the first seed that it has not used. `make soak SOAK="--campaign toy-random --kills 3000 --minutes 60"` runs one of them, longer.
+**To repeat.** `make soak` runs all, and adds a line for each campaign below; each takes the first seed that it has not used.
+`make soak SOAK="--campaign toy-random --kills 3000 --minutes 60"` runs one of them, longer.
+
+**Found, and mended.** A run that was killed between its trained model and its report ended without the choices of its method
+(`method.targets`) in `result.json` and `recipe.yaml`; they are kept with the model now.
 
 ## So far
 
@@ -71,7 +75,9 @@ def read(page: Path = PAGE) -> list[Line]:
     for row in text.partition("## Each run")[2].splitlines():
         cells = [cell.strip() for cell in row.strip().strip("|").split("|")]
         if len(cells) == len(TITLES) and cells[2].isdigit():
-            values = [{"int": int, "float": float}.get(str(kind), str)(cell) for kind, cell in zip(kinds, cells, strict=True)]
+            values = [
+                {"int": int, "float": float}.get(str(kind), str)(cell) for kind, cell in zip(kinds, cells, strict=True)
+            ]
             found.append(Line(**dict(zip(Line.__slots__, values, strict=True))))
     return found
 
