@@ -50,9 +50,9 @@ def real_smollm2(folder: Path) -> Sequence[Life]:
 
 def short(campaign: Campaign, asked: argparse.Namespace) -> Tally:
     """Some of everything, for every change of the code."""
-    campaign.at_random_times(asked.kills or 8)
-    campaign.at_operations(max(asked.every, 60))
-    return campaign.on_a_failing_disk(max(asked.every, 60))
+    campaign.at_random_times(asked.kills or 6)
+    campaign.at_operations(max(asked.every, 90))
+    return campaign.on_a_failing_disk(max(asked.every, 90))
 
 
 def at_random(usual: int) -> Act:

@@ -19,10 +19,11 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from errno import EIO, ENOSPC, EROFS
+from functools import partial
 from pathlib import Path
 
 from recording import ALLOCATING, FailingDisk
@@ -135,9 +136,10 @@ class Campaign:
             _, seconds = self._reference(life)
             out, dealt, far, code = self._fresh(life), 0, 0, ENDED
             while self.tally.kills < kills:
-                child = start(lambda life=life, out=out: life.go(out), self._log(out))  # type: ignore[misc]
-                code = wait(child, self.draw.uniform(0.0, seconds * 1.2**dealt))  # a life that gets nowhere gets longer
-                code = kill(child) if code is None else code
+                child = start(partial(_go, life, out), self._log(out))
+                longest = seconds * 1.2**dealt  # a life that gets nowhere is given longer
+                by_itself = wait(child, self.draw.uniform(0.0, longest))
+                code = kill(child) if by_itself is None else by_itself
                 if code != -signal.SIGKILL:
                     break
                 self.tally.kills, dealt = self.tally.kills + 1, dealt + 1
@@ -154,16 +156,12 @@ class Campaign:
             self.expected(life)
             for number in itertools.count(1 + self.seed % every, every):
                 out = self._fresh(life)
-                code = self._child(life, out, lambda life=life, out=out, n=number: _go_until(life, out, n))
-                if code == ENDED or self._is_over():
-                    shutil.rmtree(out.parent)
+                if self._is_over() or not self._killed_at(life, out, number):
                     break
-                self.tally.kills += 1
                 far = self._no_less(life, out, 0)
                 again = self.draw.randint(1, 40)
-                if self._child(life, out, lambda life=life, out=out: _go_until(life, out, again)) != ENDED:  # noqa: B023
-                    self.tally.kills += 1
-                    self._no_less(life, out, far)
+                self._killed_at(life, out, again)
+                self._no_less(life, out, far)
                 self._finish(life, out, f"operation {number}, then {again} of what went on")
         return self.tally
 
@@ -172,12 +170,15 @@ class Campaign:
         for life in self.lives:
             self.expected(life)
             for number in itertools.count(1 + self.seed % every, every):
-                name, failing = _failures(number)[(number // every + self.seed) % 6]
+                name, failing, is_of_all = _failures(number)[(number // every + self.seed) % 6]
                 out = self._fresh(life)
-                code = self._child(life, out, lambda life=life, out=out, go=failing: go(life, out))
-                if code == UNTOUCHED or self._is_over():
+                code = self._child(life, out, partial(failing, life, out))
+                if code == UNTOUCHED:
                     shutil.rmtree(out.parent)
+                if self._is_over() or (code == UNTOUCHED and is_of_all):
                     break
+                if code == UNTOUCHED:
+                    continue
                 self.tally.kills += 1
                 if code not in (ENDED, REFUSED):
                     self.tally.wrong.append(
@@ -231,6 +232,14 @@ class Campaign:
             self._undisturbed[life.name] = (expected, seconds)
         return self._undisturbed[life.name]
 
+    def _killed_at(self, life: Life, out: Path, number: int) -> bool:
+        """Whether the child met the operation of this number, and its end there."""
+        code = self._child(life, out, partial(_go_until, life, out, number))
+        if code not in (ENDED, -signal.SIGKILL):
+            self.tally.wrong.append(f"{life.name}, before operation {number}: ended with {code} ({self._log(out)})")
+        self.tally.kills += code == -signal.SIGKILL
+        return code != ENDED
+
     def _no_less(self, life: Life, out: Path, far: int) -> int:
         try:
             found = life.progress(out)
@@ -255,6 +264,10 @@ class Campaign:
             shutil.rmtree(out.parent)
 
 
+def _go(life: Life, out: Path) -> None:
+    life.go(out)
+
+
 def _go_until(life: Life, out: Path, number: int) -> None:
     with using(Countdown(number)):
         life.go(out)
@@ -270,32 +283,27 @@ def _differences(found: Mapping[str, object], expected: Mapping[str, object]) ->
     return [name for name in {**expected, **found} if name not in found or found[name] != expected.get(name)]
 
 
-def _failures(number: int) -> Sequence[tuple[str, Callable[[Life, Path], int]]]:
-    """The kinds of failure, six, each to begin at the operation of this number."""
-    disks: Iterator[tuple[str, FailingDisk]] = iter(
-        [
-            ("ENOSPC once", FailingDisk(number, ENOSPC)),
-            ("EIO once", FailingDisk(number, EIO)),
-            ("EROFS from there on", FailingDisk(number, EROFS, persistent=True)),
-            ("ENOSPC from there on", FailingDisk(number, ENOSPC, persistent=True, kinds=ALLOCATING)),
-            ("EIO from there on", FailingDisk(number, EIO, persistent=True)),
-        ]
+def _failures(number: int) -> Sequence[tuple[str, Callable[[Life, Path], int], bool]]:
+    """The kinds of failure, six, each to begin at the operation of this number; and whether all operations are counted."""
+    disks = (
+        ("ENOSPC once", FailingDisk(number, ENOSPC)),
+        ("EIO once", FailingDisk(number, EIO)),
+        ("EROFS from there on", FailingDisk(number, EROFS, persistent=True)),
+        ("EIO from there on", FailingDisk(number, EIO, persistent=True)),
+        ("ENOSPC from there on", FailingDisk(number, ENOSPC, persistent=True, kinds=ALLOCATING)),
     )
-    made: list[tuple[str, Callable[[Life, Path], int]]] = [
-        (name, lambda life, out, disk=disk: _go_on(life, out, disk))  # type: ignore[misc]
-        for name, disk in disks
-    ]
-    return [*made, (f"no file beyond {500 * number} bytes", lambda life, out: _go_limited(life, out, 500 * number))]
+    limit = (f"no file beyond {500 * number} bytes", partial(_go_limited, 500 * number), False)
+    return [*((name, partial(_go_on, disk), disk.kinds is None) for name, disk in disks), limit]
 
 
-def _go_on(life: Life, out: Path, disk: FailingDisk) -> int:
+def _go_on(disk: FailingDisk, life: Life, out: Path) -> int:
     with using(disk):
         life.go(out)
     return ENDED if disk.num_failures else UNTOUCHED
 
 
-def _go_limited(life: Life, out: Path, num_bytes: int) -> int:
+def _go_limited(num_bytes: int, life: Life, out: Path) -> int:
     """Under the system's own limit on the length of a file, which every library meets."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, num_bytes))
     life.go(out)
-    return ENDED
+    return UNTOUCHED
