@@ -52,7 +52,8 @@ be no older than before.
 - The *toy* is a BERT of random weights in three ways: all parameters in fp32, in bf16 with early stopping, an adapter. The
   *search* is a stub with two pruners, whose table of trials must come out the same.
 
-A line below tells no more than its counts: `--every 29` takes one operation in 29, and `--minutes` or Ctrl-C cuts a campaign short.
+A line below tells no more than its counts: `--every 29` takes one operation in 29, and `--minutes` or Ctrl-C cuts a
+campaign short.
 
 Power cuts are not timed but enumerated: `tests/fault/test_store_crashes.py` makes every state that the drive may be left in.
 
