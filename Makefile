@@ -21,7 +21,7 @@ help:
 	@echo "make reference  write the pages of docs/ that are generated from the code"
 	@echo "make bench      measure speed, start-up and memory"
 	@echo "make bench-engine   the training engine alone, beside the peers in $(PEERS); takes hours, and goes on where it stopped"
-	@echo "make soak       run the tests that take longer than a minute"
+	@echo "make soak       kill and starve runs for hours, note it in RELIABILITY.md; then the tests longer than a minute"
 	@echo "make clean      remove caches and built files; environments and runs/ stay"
 	@echo
 	@echo "PYTHON=python3.12 and VENV=path choose another interpreter and environment."
@@ -66,7 +66,8 @@ bench-engine: $(PEERS)/.installed
 	$(BIN)/python benchmarks/engine.py --peers $(PEERS)/bin/python $(ENGINE)
 
 soak:
-	$(BIN)/python -m pytest -m "slow and not gpu" --timeout=3600
+	$(BIN)/python tests/instruments/campaigns.py $(SOAK)
+	@test -n "$(SOAK)" || $(BIN)/python -m pytest -m "slow and not gpu" --timeout=3600
 
 clean:
 	rm -rf $(TO_CLEAN)

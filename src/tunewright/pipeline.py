@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +25,8 @@ from tunewright.config.write import to_yaml
 from tunewright.data.clean.base import build_chain
 from tunewright.data.inputs import look
 from tunewright.data.prepare import account, content_digest, dataset_key, open_dataset, prepare
-from tunewright.errors import GateError, InputError, Interrupted
+from tunewright.errors import GateError, InputError
+from tunewright.fitting import Fitting, read_checkpoint
 from tunewright.judging import followed, judge
 from tunewright.judging.case import Case
 from tunewright.model.select import find_source, select
@@ -39,15 +39,10 @@ from tunewright.store.digest import digest_code, digest_json, sha256_file
 from tunewright.store.run import CHECKPOINTS, RECIPE, RESULT, RunFolder, to_finish, unfinished
 from tunewright.store.runs import begun
 from tunewright.train import memory
-from tunewright.train import rows as embedding_rows
-from tunewright.train.batches import Examples, read_examples
 from tunewright.train.launch import join, leading, needs_ranks, run_on_nodes, train_on_ranks
 from tunewright.train.plan import make_plan, read_plan
 from tunewright.train.ranks import ALONE, Alone
 from tunewright.train.rehearsal import DOCUMENT as FORECAST
-from tunewright.train.rehearsal import Rehearsal
-from tunewright.train.selftest import examine_before_run, pass_key
-from tunewright.train.train import Fit, Watch, train
 from tunewright.types import Base, Checkpoint, Choice, Dataset, Encoded, Finding, Pinned, Plan, Report, Watcher
 
 __all__ = ["Pinned", "Road", "Watcher", "judge_again", "run"]
@@ -200,8 +195,7 @@ class Road:
         model = open_artifact(self.folder.stage("model"))
         if model is None:
             raise unfinished(self.folder)
-        facts: Any = model.facts
-        return *self._prepared(), Checkpoint(folder=model.folder, digest=model.digest, **facts)
+        return *self._prepared(), read_checkpoint(model)[0]
 
     def _prepared(self) -> tuple[Dataset, Encoded, Plan]:
         """What stands in the folder of the run up to its plan."""
@@ -307,8 +301,8 @@ class Road:
     def train(self, dataset: Dataset, base: Base, encoded: Encoded, plan: Plan) -> Checkpoint:
         """Encoded -> Checkpoint, and the tuned model in the ecosystem's format under ``model``."""
         key = self._train_key(base, encoded, plan)
-        following = followed.validation_score(self.task, dataset, self.recipe.evaluate.metric)
-        self._decide(following[1])  # said also where the model is there already: the report names what its curve shows
+        _, declared, _ = followed.validation_score(self.task, dataset, self.recipe.evaluate.metric)
+        self._decide(declared)  # said also where the model is there already: the report names what its curve shows
         trained = self.folder.open_stage("model", key)
         if trained is None:
             with self._timed("train"):
@@ -317,104 +311,37 @@ class Road:
                     self._decide(*train_on_ranks(self.recipe.launch, self.folder, key, self.watcher))
                 else:
                     self.ranks.announce(self.folder.folder.absolute().as_posix(), key)
-                    self._train(dataset, base, encoded, plan, key, following)
+                    self._fit(dataset, base, encoded, plan, key)
             trained = self.folder.open_stage("model", key)
         assert trained is not None
-        facts: Any = trained.facts
-        return Checkpoint(folder=trained.folder, digest=trained.digest, **facts)
-
-    def _train(
-        self, dataset: Dataset, base: Base, encoded: Encoded, plan: Plan, key: str, following: followed.Following
-    ) -> None:
-        self.ranks.begin(str(plan["train.device"]))
-        self.watcher.tell("loading the model", 0, None, base.name)
-        module: Any = self.task.attach(base, self.recipe.seed)
-        compaction = embedding_rows.compact(module, embedding_rows.rows_that_occur(encoded, encoded.splits))
-        remap = compaction.remap if compaction else None
-        trainable = self._method().wrap(module, self.task.objective(), self.recipe.seed)
-        self._decide(*trainable.choices)
-        score, declared, higher_is_better = following
-        checkpoints = self.folder.checkpoints(keep_last=self.recipe.train.keep_last)
-        latest = checkpoints.latest()
-        origin = result.check_code(self.folder, latest)
-        for damage in checkpoints.findings():
-            self.watcher.say(Choice("train.checkpoint", "passed over", damage))
-        if self.ranks.rank == 0 and (latest or self.events.read("step")):
-            self.events.rewind(latest.step if latest else 0)
-        validation = read_examples(encoded, "validation", remap)
-        rehearsal = Rehearsal(
-            config=self.recipe.train,
-            plan=plan,
-            folder=self.folder,
-            base=base,
-            encoded=encoded,
-            validation=validation,
-            command=self.command,
-            say=self._decide,
-            tell=self.watcher.tell,
-        )
-        watch = Watch(
-            validation=validation,
-            score=score,
-            metric=str(declared.value),
-            higher_is_better=higher_is_better,
-            checkpoints=checkpoints,
-            events=self.events,
-            asked_to_stop=self.watcher.asked_to_stop,
-            measured=self.watcher.measured,
-            healed=lambda incidents: self._decide(result.save_incidents(self.folder, dataset, incidents)),
-            origin=origin,
-            tell=self.watcher.tell,
-            rehearse=rehearsal if self.watcher.forecasts and self.ranks.size == 1 else None,
-        )
-        fit = Fit(trainable=trainable, plan=plan, config=self.recipe.train, seed=self.recipe.seed, ranks=self.ranks)
-        rows = read_examples(encoded, "train", remap)
-        if self.ranks.rank == 0:
-            self._decide(self._test_engine(base, fit, rows))
-        checkpoint = train(fit, rows, watch)
-        if self.ranks.rank:
-            return
-        self.events.flush()
-        if not checkpoint.stopped_because:
-            problem = "stopped on request; everything up to this step is kept"
-            raise Interrupted(problem, where=str(self.folder.folder), hint=shlex.join(self.command))
-        thresholds = followed.decision_thresholds(
-            self.task,
-            dataset,
-            trainable.module,
-            validation,
-            str(declared.value),
-            self.recipe.evaluate,
-        )
-        if compaction:
-            embedding_rows.expand(module.trunk, compaction)
-        adapter = self._method().adapter(trainable)
-        tuned = self._method().fold(trainable).to("cpu")
-        if adapter is not None:
-            save = partial(self.task.save_adapter, adapter=adapter, module=tuned, base=base)
-            self.folder.commit_stage("adapter", key, save)
-        card = {
-            "max_length": encoded.max_length,
-            "thresholds": thresholds,
-            "step": checkpoint.step,
-            "clean": self.recipe.data.clean,
-        }
-        facts = {"step": checkpoint.step, "metric": checkpoint.metric, "stopped_because": checkpoint.stopped_because}
-        self.folder.commit_stage("model", key, lambda draft: self.task.save(draft, tuned, base, card), facts)
-        rehearsal.compare()
+        checkpoint, choices = read_checkpoint(trained)
+        self._decide(*choices)  # where a run before a kill, or a sibling, has trained it
+        return checkpoint
 
     def train_as_rank(self, folder: RunFolder, key: str) -> None:
         """Train as one rank of several, from the stages that stand in the folder of the run."""
         self.command = list(folder.command)
         self._enter(folder)
         dataset, encoded, plan = self._prepared()
-        following = followed.validation_score(self.task, dataset, self.recipe.evaluate.metric)
-        self._train(dataset, self.select(dataset), encoded, plan, key, following)
+        self._fit(dataset, self.select(dataset), encoded, plan, key)
 
-    def _test_engine(self, base: Base, fit: Fit, rows: Examples) -> Choice:
-        """The self-test, where this code, architecture and options have no recorded pass."""
-        key = pass_key(base, fit.config, [self.recipe.task.as_json(), self.recipe.method.as_json()], fit.plan)
-        return examine_before_run(fit.trainable, rows, fit.config, key=key, plan=fit.plan, tell=self.watcher.tell)
+    def _fit(self, dataset: Dataset, base: Base, encoded: Encoded, plan: Plan, key: str) -> None:
+        Fitting(
+            task=self.task,
+            method=self._method(),
+            recipe=self.recipe,
+            dataset=dataset,
+            base=base,
+            encoded=encoded,
+            plan=plan,
+            folder=self.folder,
+            events=self.events,
+            key=key,
+            command=self.command,
+            ranks=self.ranks,
+            watcher=self.watcher,
+            decide=self._decide,
+        ).run()
 
     def evaluate(self, dataset: Dataset, base: Base, encoded: Encoded, plan: Plan) -> Report:
         """Tuned model and Dataset -> Report with its verdict."""

@@ -1,54 +1,43 @@
-"""N5: a run killed at any moment goes on by the same command and ends with the same bits."""
+"""N5: a run killed at any moment, or on a failing disk, goes on by the same command and ends with the same bits."""
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-CAMPAIGN = Path(__file__).with_name("kill_campaign.py")
-NUMERICS = ("train.dtype=bf16", "train.threads=2")  # the probe may decide otherwise on a busy machine
+import reliability
+
+if TYPE_CHECKING:
+    from conftest import RunProcess
+
+INSTRUMENTS = Path(__file__).resolve().parents[1] / "instruments"
 
 
-def _first_rows(source: Path, target: Path, count: int) -> Path:
-    with source.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    stride = len(rows) // count
-    with target.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, ["text", "label"], extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows[::stride][:count])
-    return target
+@pytest.mark.timeout(900)
+def test_kills_and_failing_disks_change_nothing(tmp_path: Path, run_process: RunProcess) -> None:
+    page = tmp_path / "RELIABILITY.md"
+    words = ("--campaign", "toy-short", "--seed", 7, "--folder", tmp_path / "runs", "--page", page)
+    done = run_process(sys.executable, INSTRUMENTS / "campaigns.py", *words, timeout_seconds=880)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (line,) = reliability.read(page)
+    assert line.wrong == 0
+    assert line.blows > 8
+    assert line.ended > 4
 
 
-@pytest.mark.timeout(240)
-def test_five_kills_change_nothing(
-    tmp_path: Path, run_process: Callable[..., object], movie_reviews_file: Path, minilm_folder: Path
-) -> None:
-    data = _first_rows(movie_reviews_file, tmp_path / "reviews.csv", 300)
-    options = (f"model={minilm_folder}", "train.epochs=1", "train.batch_size=16", "train.commit_seconds=0.5")
-    judged = ("evaluate.out_of_fold=false", "evaluate.resamples=200")
-    done = run_process(
-        sys.executable, CAMPAIGN, tmp_path / "runs", 5, 7, data, *options, *judged, *NUMERICS, timeout_seconds=220
-    )
-    found = json.loads(done.stdout.splitlines()[-1])  # type: ignore[attr-defined]
-    assert found["kills"] == 5
-    assert found["unlike"] == []
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-def test_thirty_kills_of_the_movie_run_change_nothing(
-    tmp_path: Path, run_process: Callable[..., object], movie_reviews_file: Path, minilm_folder: Path
-) -> None:
-    options = (f"model={minilm_folder}", "train.epochs=1", "train.commit_seconds=5", *NUMERICS)
-    done = run_process(
-        sys.executable, CAMPAIGN, tmp_path / "runs", 30, 11, movie_reviews_file, *options, timeout_seconds=3500
-    )
-    found = json.loads(done.stdout.splitlines()[-1])  # type: ignore[attr-defined]
-    assert found["kills"] == 30
-    assert found["unlike"] == []
+@pytest.mark.timeout(600)
+def test_every_campaign_finds_who_cheats(tmp_path: Path, run_process: RunProcess) -> None:
+    """And finds nothing in one that does not."""
+    done = run_process(sys.executable, INSTRUMENTS / "kill_campaign_of_cheats.py", tmp_path, timeout_seconds=580)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found.pop("keep") == {"operations": [], "disk": []}
+    assert found["keep_in_place"]["operations"]
+    assert found["keep_twice"]["operations"]
+    assert any("lacks a part" in sentence for sentence in found["keep_and_say_little"]["disk"])
+    assert found["keep_or_not"]["disk"]
+    assert found["keep_and_say_little"]["operations"] == found["keep_or_not"]["operations"] == []

@@ -13,7 +13,7 @@ from small_reviews import sentences, write_csv
 if TYPE_CHECKING:
     from conftest import RunProcess
 
-CAMPAIGN = Path(__file__).with_name("kill_campaign_of_search.py")
+CAMPAIGN = Path(__file__).resolve().parents[1] / "instruments" / "kill_campaign_of_search.py"
 REAL = (
     "train.epochs=3", "train.dtype=fp32", "train.threads=1", "tune.trials=4", "tune.strategy={name: tpe, startup: 2}",
     "tune.pruner={name: median, startup: 1}",
@@ -29,30 +29,28 @@ def campaign(run_process: RunProcess, *words: object, seconds: float) -> dict[st
 
 def holds(found: dict[str, Any], kills: int) -> None:
     assert found["kills"] == kills
-    assert found["unlike"] == []
+    assert found["wrong"] == []
 
 
-@pytest.mark.parametrize("pruner", ["median", "halving"])
-def test_six_kills_lose_and_repeat_nothing(pruner: str, tmp_path: Path, run_process: RunProcess) -> None:
-    found = campaign(run_process, tmp_path / pruner, 6, 5, seconds=100)
-    holds(found, 6)
-    assert found["trials"] == 12
+@pytest.mark.timeout(600)
+def test_ten_kills_lose_and_repeat_nothing(tmp_path: Path, run_process: RunProcess) -> None:
+    found = campaign(run_process, tmp_path, 10, 5, seconds=580)
+    holds(found, 10)
     assert {"complete", "pruned"} <= set(found["states"])
-    assert found["most_kills_in_one"] > 1
-    assert sum(found["repeated_evaluations"].values()) <= 6, "at most the evaluation under way is measured again"
+    assert found["most_in_one"] > 1
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(600)
 def test_two_kills_of_a_real_search_change_nothing(
     tmp_path: Path, run_process: RunProcess, tiny_bert_folder: Path
 ) -> None:
     data = write_csv(tmp_path / "reviews.csv", ("text", "label"), sentences(120))
     space = "tune.space={train.lr: {low: 1e-4, high: 1e-2, log: true}, train.batch_size: [8, 16]}"
     words = (tmp_path / "searches", 2, 3, data, f"model={tiny_bert_folder}", *REAL, space)
-    holds(campaign(run_process, *words, seconds=180), 2)
+    holds(campaign(run_process, *words, seconds=580), 2)
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(600)
 def test_two_kills_of_a_search_over_dialogues_change_nothing(
     tmp_path: Path, run_process: RunProcess, tiny_llama_folder: Path
 ) -> None:
@@ -74,17 +72,15 @@ def test_two_kills_of_a_search_over_dialogues_change_nothing(
         "tune.trials=3",
         space,
     )
-    holds(campaign(run_process, *words, seconds=180), 2)
+    holds(campaign(run_process, *words, seconds=580), 2)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_a_hundred_and_fifty_kills_lose_and_repeat_nothing(
+def test_twenty_kills_of_a_real_search_change_nothing(
     tmp_path: Path, run_process: RunProcess, tiny_bert_folder: Path
 ) -> None:
-    for number, pruner in enumerate(("median", "halving")):
-        holds(campaign(run_process, tmp_path / pruner, 65, number, seconds=1500), 65)
     data = write_csv(tmp_path / "reviews.csv", ("text", "label"), sentences(120))
     space = "tune.space={train.lr: {low: 1e-4, high: 1e-2, log: true}, train.batch_size: [8, 16]}"
     words = (tmp_path / "searches", 20, 9, data, f"model={tiny_bert_folder}", *REAL, space)
-    holds(campaign(run_process, *words, seconds=1500), 20)
+    holds(campaign(run_process, *words, seconds=3000), 20)

@@ -232,7 +232,14 @@ def test_the_rows_of_a_spike_are_saved_and_its_count_reported(
 
     monkeypatch.setattr(Loop, "_accumulate", spoilt)
     said: list[Choice] = []
-    options = [f"model={tiny_bert_folder}", *SMALL, "train.epochs=6", "train.batch_size=8", "train.lr=1e-5"]
+    options = [
+        f"model={tiny_bert_folder}",
+        *SMALL,
+        "train.epochs=6",
+        "train.batch_size=8",
+        "train.lr=1e-5",
+        "train.dtype=fp32",
+    ]
     found = tunewright.run(
         reviews, out=tmp_path / "run", overrides=options, until="train", watcher=Watcher(say=said.append)
     )

@@ -245,3 +245,15 @@ def test_names_are_checked_before_anything_is_written(reviews: Path, tmp_path: P
         with pytest.raises(InputError, match="there is no"):
             go(reviews, tmp_path / "runs" / "run", tiny_bert_folder, wrong)
         assert sorted(path.name for path in tmp_path.iterdir()) == ["reviews.csv"]
+
+
+def test_a_run_that_dies_after_training_remembers_what_its_method_decided(
+    reviews: Path, tmp_path: Path, tiny_bert_folder: Path
+) -> None:
+    options = ("method=lora", "train.epochs=1")
+    whole = go(reviews, tmp_path / "a" / "run", tiny_bert_folder, *options)
+    for name in ("result.json", "report.html", "recipe.yaml"):  # as a kill before the report leaves it
+        (tmp_path / "a" / "run" / name).unlink()
+    again = go(reviews, tmp_path / "a" / "run", tiny_bert_folder, *options)
+    assert [choice["path"] for choice in again["choices"]].count("method.targets") == 1
+    assert (again["choices"], again["config"]) == (whole["choices"], whole["config"])

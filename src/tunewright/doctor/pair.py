@@ -1,7 +1,6 @@
 """One process = two: the same job trained by two processes, which meet at a file and speak over loopback alone.
 
-``python -m tunewright.doctor.pair RANK.json`` is one of the two. Each computes its share of every batch, normalised by the
-count of the whole batch, so that the gradients of both need only be added up.
+``python -m tunewright.doctor.pair RANK.json`` is one of the two. They are what ``launch.processes=2`` makes of a training.
 """
 
 from __future__ import annotations
@@ -10,20 +9,17 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import distributed
 
 from tunewright.doctor.job import Job, open_job
 from tunewright.errors import MachineError
 from tunewright.store.document import parse_object, render_json
 from tunewright.store.durable import replace_document
 from tunewright.store.output import writing
-from tunewright.train.batches import Batches
 from tunewright.train.invariance import (
     UNLIMITED,
     Gradients,
@@ -34,9 +30,8 @@ from tunewright.train.invariance import (
     gradient_gap,
     worst,
 )
-from tunewright.train.loop import Loop
 from tunewright.train.miniature import silence_dropout
-from tunewright.types import Batch
+from tunewright.train.ranks import ALONE, Alone, Group
 
 PROCESSES = 2
 ROWS = 3
@@ -47,35 +42,6 @@ LONGEST_SECONDS = 180
 LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 
 Start = Callable[[Sequence[str], Mapping[str, str]], "subprocess.Popen[str]"]
-
-
-class _Shared(Batches):
-    """The batches of all, of which this process computes its rows."""
-
-    def micro_batches(self, step: int) -> Iterator[Batch]:
-        rows = self.rows(step)[distributed.get_rank() :: distributed.get_world_size()]
-        if len(rows):
-            yield self.examples.batch(rows)
-
-
-class Together(Loop):
-    """The loop of one process among several: gradients and losses are added up before they are clipped and used."""
-
-    def __init__(self, module: torch.nn.Module, *, batches: Batches, **others: Any) -> None:
-        """The loop, with this process's share of the batches."""
-        shared = _Shared(
-            batches.examples, batch_size=batches.batch_size, token_budget=batches.token_budget, seed=batches.seed
-        )
-        super().__init__(module, batches=shared, **others)
-
-    def _accumulate(self) -> tuple[torch.Tensor, tuple[int, ...], int]:
-        mean, row_ids, num_tokens = super()._accumulate()
-        for value in self.module.parameters():
-            if value.requires_grad:
-                value.grad = torch.zeros_like(value) if value.grad is None else value.grad
-                distributed.all_reduce(value.grad)
-        distributed.all_reduce(mean)
-        return mean, row_ids, num_tokens
 
 
 def check_pair(job: Job, folder: Path, start: Start | None = None) -> Invariance:
@@ -92,12 +58,12 @@ def check_pair(job: Job, folder: Path, start: Start | None = None) -> Invariance
     return Invariance(name="two processes", deviation=worst(*gaps), bound=BOUND, sentence=sentence)
 
 
-def some_updates(job: Job, kind: type[Loop] = Loop) -> tuple[list[float], Gradients]:
+def some_updates(job: Job, ranks: Alone = ALONE) -> tuple[list[float], Gradients]:
     """The losses of an epoch with clipping, and the gradients of its last update."""
     miniature = open_job(job)
     silence_dropout(miniature.module)
     recorder = Recorder(miniature.module, moves=True)
-    loop = Subject(miniature).loop(recorder, ROWS, UNLIMITED, rate=0.01, clip_norm=1.0, kind=kind)
+    loop = Subject(miniature).loop(recorder, ROWS, UNLIMITED, rate=0.01, clip_norm=1.0, ranks=ranks)
     losses = [step.loss for step in loop.steps()]
     return losses, recorder.seen[-1]
 
@@ -109,13 +75,12 @@ def main(path: Path) -> None:
     torch.set_num_threads(1)
     rank: Any = json.loads(path.read_text(encoding="utf-8"))
     folder, number = path.parent, int(rank["rank"])
-    meeting = (folder / "meeting").as_uri()
-    wait = timedelta(seconds=LONGEST_SECONDS)
-    distributed.init_process_group("gloo", init_method=meeting, rank=number, world_size=PROCESSES, timeout=wait)
+    ranks = Group.meet((folder / "meeting").as_uri(), number, PROCESSES, "ddp")
+    ranks.begin("cpu")
     try:
-        losses, gradients = some_updates(json.loads((folder / "job.json").read_text(encoding="utf-8")), Together)
+        losses, gradients = some_updates(json.loads((folder / "job.json").read_text(encoding="utf-8")), ranks)
     finally:
-        distributed.destroy_process_group()
+        ranks.end()
     if number == 0:
         with writing(folder / "gradients.safetensors") as temporary:
             save_file({name: value.contiguous() for name, value in gradients.items()}, temporary)

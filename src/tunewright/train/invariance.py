@@ -25,6 +25,7 @@ from tunewright.train.loop import Loop, Settings
 from tunewright.train.miniature import Miniature, silence_dropout
 from tunewright.train.optim import make_optimizer
 from tunewright.train.padding import left_padded, next_token_logits, right_padded
+from tunewright.train.ranks import ALONE, Alone
 from tunewright.types import Step, Tell, tell_nobody
 
 BOUND = 1e-4
@@ -123,7 +124,7 @@ class Subject:
         *,
         rate: float = RATE,
         clip_norm: float = 0.0,
-        kind: type[Loop] = Loop,
+        ranks: Alone = ALONE,
         dtype: str = "fp32",
     ) -> Loop:
         """The training loop over one epoch."""
@@ -131,13 +132,14 @@ class Subject:
         settings = Settings(
             num_steps=batches.steps_per_epoch, seed=0, clip_norm=clip_norm, dtype=dtype, device=str(self.device)
         )
-        return kind(
+        return Loop(
             self.module,
             loss_function=self.loss_function,
             batches=batches,
             optimizer=optimizer,
             rate=lambda _: rate,
             settings=settings,
+            ranks=ranks,
         )
 
     @contextmanager

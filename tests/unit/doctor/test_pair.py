@@ -23,9 +23,13 @@ import sys
 from pathlib import Path
 from torch import distributed
 from tunewright.doctor import pair
+from tunewright.train.batches import Batches
+from tunewright.train.ranks import divide
 def own_count(self, step):
-    return {"target": self.examples.target(self.rows(step)[distributed.get_rank() :: 2])}
-pair._Shared.columns = own_count
+    rows = self.rows(step)
+    own = divide(rows, self.examples, 2)[distributed.get_rank()] if distributed.is_initialized() else rows
+    return {"target": self.examples.target(own if len(own) else rows)}
+Batches.columns = own_count
 pair.main(Path(sys.argv[1]))
 """
 """Each rank normalises by its own rows, and the gradients are added up: twice what they should be."""
