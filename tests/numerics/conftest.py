@@ -139,7 +139,7 @@ def _one_thread(_same_start: None) -> None:
     import torch
 
     from tunewright.infer.native.build import built
-    from tunewright.infer.native.kernels import use_kernels
+    from tunewright.infer.native.functions import use_kernels
 
     torch.set_num_threads(1)
     use_kernels(built().library is not None)

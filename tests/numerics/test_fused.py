@@ -11,7 +11,7 @@ import torch
 from families import FAMILIES, flattened, stock, stream_of
 from tunewright.infer.flat import FUSED
 from tunewright.infer.forward import run_trunk
-from tunewright.infer.native.kernels import kernels, use_kernels
+from tunewright.infer.native.functions import kernels, use_kernels
 from tunewright.train.fused import bert, llama
 from tunewright.train.worker import Worker
 

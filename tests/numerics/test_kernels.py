@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from tunewright.infer.attention import Heads, Turns, attend, attend_joined
 from tunewright.infer.likelihood import Predictions, weighted_loss
-from tunewright.infer.native.kernels import Kernels, kernels, new_dropout, use_kernels
+from tunewright.infer.native.functions import Kernels, kernels, new_dropout, use_kernels
 from tunewright.infer.segments import plan_segments
 from tunewright.train.fused import operators
 

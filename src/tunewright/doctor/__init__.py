@@ -62,7 +62,7 @@ def examine_engine(request: Request, runs: Path, tell: Tell = tell_nobody) -> di
     """
     from tunewright.doctor.job import open_job, read_base, read_encoded, settle
     from tunewright.doctor.pair import check_pair
-    from tunewright.infer.native.kernels import use_kernels
+    from tunewright.infer.native.functions import use_kernels
     from tunewright.train.invariance import check_invariances
     from tunewright.train.plan import make_plan
     from tunewright.train.selftest import pass_key, record_pass

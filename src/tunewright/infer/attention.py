@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from tunewright.infer.attention_steps import Steps, View, choose_steps
-from tunewright.infer.native.kernels import Kernels
+from tunewright.infer.native.functions import Kernels
 from tunewright.infer.segments import Group, Segments
 
 BLOCK = 256

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import torch
 
-from tunewright.infer.native.kernels import MOST_KEYS, Dropout, Kernels, kernels, new_dropout
+from tunewright.infer.native.functions import MOST_KEYS, Dropout, Kernels, kernels, new_dropout
 from tunewright.infer.segments import Group
 
 

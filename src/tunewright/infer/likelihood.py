@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from tunewright.infer.native.kernels import Kernels, kernels
+from tunewright.infer.native.functions import Kernels, kernels
 
 CHUNK_CELLS = 1 << 26
 """Logits in memory at once: 256 MB in fp32."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunewright.errors import GateError, MachineError
 from tunewright.infer.load import read_config
-from tunewright.infer.native.kernels import use_kernels
+from tunewright.infer.native.functions import use_kernels
 from tunewright.store import durable
 from tunewright.store.digest import digest_code, digest_json
 from tunewright.store.document import render_json

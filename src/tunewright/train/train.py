@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 
 from tunewright import extensions
-from tunewright.infer.native.kernels import use_kernels
+from tunewright.infer.native.functions import use_kernels
 from tunewright.train.average import Average
 from tunewright.train.batches import Batches, Examples
 from tunewright.train.committing import Commits

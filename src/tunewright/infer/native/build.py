@@ -55,7 +55,7 @@ def built() -> Built:
 
 def _compiled(compiler: str) -> Path:
     """The folder of the compiled library."""
-    flags = [*FLAGS, *_processor_flags()]
+    flags = [*FLAGS, *_target_flags()]
     stands = Path(compiler).resolve()
     state = stands.stat()
     key = digest_json([sha256_file(SOURCE), str(stands), state.st_size, state.st_mtime_ns, flags, _features()])
@@ -78,7 +78,7 @@ def _call(command: list[str]) -> None:
     subprocess.run(command, check=True, capture_output=True, timeout=SECONDS, stdin=subprocess.DEVNULL)
 
 
-def _processor_flags() -> list[str]:
+def _target_flags() -> list[str]:
     """For this processor; as without AVX-512 where torch is told to compute so."""
     if platform.machine() not in ("x86_64", "AMD64"):
         return ["-mcpu=native"]

@@ -15,7 +15,7 @@ from torch import nn
 
 from tunewright.infer.attention import Heads, attend_joined
 from tunewright.infer.flat import positions_of
-from tunewright.infer.native.kernels import Kernels
+from tunewright.infer.native.functions import Kernels
 from tunewright.infer.segments import Segments, plan_segments
 from tunewright.train.fused.join import Apply, Joined, join
 from tunewright.train.fused.operators import add_layer_norm, drop
@@ -30,7 +30,7 @@ class _Layer:
     project: Apply
 
 
-class Bert:
+class BertTrunk:
     """Computes a trunk of the family on flattened tokens."""
 
     def __init__(self, trunk: Any, kernels: Kernels) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 
 from tunewright.infer.flat import FUSED, is_flat
-from tunewright.infer.native.kernels import kernels
-from tunewright.train.fused.bert import Bert
+from tunewright.infer.native.functions import kernels
+from tunewright.train.fused.bert import BertTrunk
 from tunewright.train.fused.join import Joined
-from tunewright.train.fused.llama import Llama
+from tunewright.train.fused.llama import LlamaTrunk
 from tunewright.train.fused.norm import fuse_norms
 
-FAMILIES = (Llama, Bert)
+FAMILIES = (LlamaTrunk, BertTrunk)
 
 
 def fuse(module: torch.nn.Module) -> list[Joined]:

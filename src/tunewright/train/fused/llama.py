@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from tunewright.infer.attention import Heads, Turns, attend_joined
-from tunewright.infer.native.kernels import Kernels
+from tunewright.infer.native.functions import Kernels
 from tunewright.infer.segments import Segments, plan_segments
 from tunewright.train.fused.join import Apply, Joined, join
 from tunewright.train.fused.operators import add_rms_norm, rms_norm, swiglu
@@ -33,7 +33,7 @@ class _Layer:
     window: int | None
 
 
-class Llama:
+class LlamaTrunk:
     """Computes a trunk of the family on flattened tokens."""
 
     def __init__(self, trunk: Any, kernels: Kernels) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from tunewright.infer.native.kernels import Dropout, Kernels, new_dropout
+from tunewright.infer.native.functions import Dropout, Kernels, new_dropout
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from tunewright.infer.native.kernels import AdamwNumbers, Kernels, kernels
+from tunewright.infer.native.functions import AdamwNumbers, Kernels, kernels
 from tunewright.train.optimizer.base import AdamConfig, Group, adamw
 
 
