@@ -43,6 +43,20 @@ def gradients(model: Any, dtype: str, *, wanted: bool) -> tuple[Any, list[torch.
     return worker.module.trunk, [hidden.detach().float(), *(each for each in grads if each is not None)]
 
 
+def drawn_states(model: Any, *, wanted: bool) -> torch.Tensor:
+    """States[60, T, H], each with other random numbers."""
+    use_kernels(wanted)
+    try:
+        worker: Any = Worker(Holder(copy.deepcopy(model)), "bf16")
+        stream, found = stream_of(), []
+        for seed in range(60):
+            torch.manual_seed(seed)
+            found.append(run_trunk(worker.module.trunk, stream).detach().float())
+    finally:
+        use_kernels(True)
+    return torch.stack(found)
+
+
 @pytest.mark.parametrize("name", KNOWN)
 def test_states_and_gradients_equal_the_stock_modules(name: str) -> None:
     if kernels() is None:
@@ -67,6 +81,53 @@ def test_a_family_that_is_not_known_keeps_the_stock_modules() -> None:
     for name in unknown:
         trunk, _ = gradients(flattened(stock(name)), "bf16", wanted=True)
         assert getattr(trunk, FUSED, None) is None
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+@pytest.mark.parametrize("name", ["bert", "llama", "qwen2"])
+def test_adapters_beside_joined_projections_equal_peft(name: str, dropout: float) -> None:
+    """Ranks and targets as a user would set them; with dropout the two draw other masks, so only the mean can be compared."""
+    from peft import LoraConfig, inject_adapter_in_model
+
+    if kernels() is None:
+        pytest.skip("no C compiler")
+    model = flattened(stock(name))
+    targets = (
+        ["query", "key", "value", "dense"] if name == "bert" else ["q_proj", "k_proj", "v_proj", "o_proj", "up_proj"]
+    )
+    inject_adapter_in_model(LoraConfig(r=4, lora_alpha=8, lora_dropout=dropout, target_modules=targets), model)
+    torch.manual_seed(2)
+    for key, value in model.named_parameters():
+        if "lora_B" in key:
+            torch.nn.init.normal_(value, std=0.3)
+    model.train(bool(dropout))
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.Dropout) and layer.p != dropout:
+            layer.p = 0.0
+    if dropout:
+        drawn, stock_drawn = (drawn_states(model, wanted=wanted) for wanted in (True, False))
+        spread = float(stock_drawn.std(dim=0).mean())
+        assert 0.8 < float(drawn.std(dim=0).mean()) / spread < 1.25
+        assert float((drawn.mean(dim=0) - stock_drawn.mean(dim=0)).abs().mean()) < 0.4 * spread
+        return
+    _, exact = gradients(model, "fp32", wanted=False)
+    _, theirs = gradients(model, "bf16", wanted=False)
+    fused, ours = gradients(model, "bf16", wanted=True)
+    assert getattr(fused, FUSED).joined
+    assert len(ours) == len(theirs) == len(exact)
+    least = 0.02 * max(float(right.norm()) for right in exact)
+    for mine, other, right in zip(ours, theirs, exact, strict=True):
+        scale = max(least, float(right.norm()))
+        gaps = float((mine - right).norm()) / scale, float((other - right).norm()) / scale
+        assert gaps[0] < 1.3 * gaps[1] + 3e-3, gaps
+
+
+def test_layers_that_are_recomputed_keep_the_stock_modules() -> None:
+    model = flattened(stock("llama"))
+    for layer in model.layers:
+        layer.gradient_checkpointing = True
+    trunk, _ = gradients(model, "bf16", wanted=True)
+    assert getattr(trunk, FUSED, None) is None
 
 
 @pytest.mark.parametrize("name", ["bert", "llama"])

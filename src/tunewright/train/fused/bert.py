@@ -28,6 +28,9 @@ FAMILIES = frozenset({"bert", "roberta", "xlm-roberta"})
 class _Layer:
     module: Any
     project: Apply
+    collect: Apply
+    widen: Apply
+    narrow: Apply
 
 
 class BertTrunk:
@@ -41,9 +44,15 @@ class BertTrunk:
         self.layers: list[_Layer] = []
         for module in trunk.encoder.layer:
             attention = module.attention.self
-            project, joined = join([attention.query, attention.key, attention.value])
-            self.joined += joined
-            self.layers.append(_Layer(module, project))
+            groups = ([attention.query, attention.key, attention.value], [module.attention.output.dense],
+                      [module.intermediate.dense], [module.output.dense])  # fmt: skip
+            applied = []
+            for group in groups:
+                apply, joined = join(kernels, group)
+                applied.append(apply)
+                self.joined += joined
+            project, collect, widen, narrow = applied
+            self.layers.append(_Layer(module, project, collect, widen, narrow))
         config = trunk.config
         width = config.hidden_size // config.num_attention_heads
         self.heads = Heads(config.num_attention_heads, config.num_attention_heads, width)
@@ -83,8 +92,8 @@ class BertTrunk:
             causal=False,
             dropout=_chance(attention.dropout),
         )
-        x_TH = add_layer_norm(self.kernels, after.dense(read), x_TH, after.LayerNorm, _chance(after.dropout))
-        added = module.output.dense(module.intermediate(x_TH))
+        x_TH = add_layer_norm(self.kernels, layer.collect(read), x_TH, after.LayerNorm, _chance(after.dropout))
+        added = layer.narrow(module.intermediate.intermediate_act_fn(layer.widen(x_TH)))
         return add_layer_norm(self.kernels, added, x_TH, module.output.LayerNorm, _chance(module.output.dropout))
 
 

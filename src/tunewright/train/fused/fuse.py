@@ -18,7 +18,7 @@ def fuse(module: torch.nn.Module) -> list[Joined]:
     """Fuse what is known of ``module`` on this machine, in place; returns the parameters that were joined."""
     trunk = getattr(module, "trunk", None)
     native = kernels()
-    if native is not None and trunk is not None and is_flat(trunk):
+    if native is not None and trunk is not None and is_flat(trunk) and not _recomputes(trunk):
         for family in FAMILIES:
             if family.fits(trunk):
                 computing = family(trunk, native)
@@ -26,3 +26,8 @@ def fuse(module: torch.nn.Module) -> list[Joined]:
                 return computing.joined
     fuse_norms(module)
     return []
+
+
+def _recomputes(trunk: torch.nn.Module) -> bool:
+    """Whether layers keep one state and compute the rest again, which is the stock modules' to do."""
+    return any(getattr(layer, "gradient_checkpointing", False) for layer in trunk.modules())

@@ -28,7 +28,9 @@ FAMILIES = frozenset({"llama", "mistral", "qwen2"})
 class _Layer:
     module: Any
     project: Apply
+    collect: Apply
     widen: Apply
+    narrow: Apply
     heads: Heads
     window: int | None
 
@@ -76,9 +78,9 @@ class LlamaTrunk:
             window=layer.window,
             dropout=float(attention.attention_dropout) if module.training else 0.0,
         )
-        added = attention.o_proj(read)
+        added = layer.collect(read)
         total_TH, y_TH = add_rms_norm(self.kernels, total_TH, added, between.weight, between.variance_epsilon)
-        added = module.mlp.down_proj(swiglu(self.kernels, layer.widen(y_TH)))
+        added = layer.narrow(swiglu(self.kernels, layer.widen(y_TH)))
         return add_rms_norm(self.kernels, total_TH, added, norm.weight, norm.variance_epsilon)
 
     def _turns(self, positions: torch.Tensor) -> Turns:
@@ -88,11 +90,18 @@ class LlamaTrunk:
 
     def _layer(self, module: Any, config: Any) -> _Layer:
         attention, mlp = module.self_attn, module.mlp
-        project, joined = join([attention.q_proj, attention.k_proj, attention.v_proj])
-        widen, more = join([mlp.gate_proj, mlp.up_proj])
-        self.joined += [*joined, *more]
+        groups = (
+            [attention.q_proj, attention.k_proj, attention.v_proj], [attention.o_proj], [mlp.gate_proj, mlp.up_proj],
+            [mlp.down_proj],
+        )  # fmt: skip
+        applied = []
+        for group in groups:
+            apply, joined = join(self.kernels, group)
+            applied.append(apply)
+            self.joined += joined
         heads = Heads(config.num_attention_heads, config.num_key_value_heads, attention.head_dim)
         window = getattr(attention, "sliding_window", None)
         if config.model_type == "mistral":
             window = config.sliding_window
-        return _Layer(module, project, widen, heads, None if window is None else int(window))
+        project, collect, widen, narrow = applied
+        return _Layer(module, project, collect, widen, narrow, heads, None if window is None else int(window))
