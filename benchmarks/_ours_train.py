@@ -15,6 +15,8 @@ METER = _meter.Meter()
 
 def main() -> None:
     """Train one epoch and tell."""
+    import shutil
+
     import numpy as np
     import torch
     from _engine_inputs import SEED, examples
@@ -24,12 +26,14 @@ def main() -> None:
     from tunewright.adapt.task.chat import Chat
     from tunewright.adapt.task.classify import Classify
     from tunewright.model.select import Select, select
+    from tunewright.store.home import cache_folder
     from tunewright.train import rows as embedding_rows
     from tunewright.train.config import Train
     from tunewright.train.plan import make_plan
     from tunewright.train.train import Fit, make_loop
 
     inputs, setting = _meter.orders_given()
+    shutil.rmtree(cache_folder() / "native", ignore_errors=True)  # compiling the kernels is part of the time
     base = select(Select.Config(name=inputs["model"]), None)
     task: Any = Classify().with_labels(inputs["labels"], multi_label=False) if inputs["labels"] else Chat()
     method: Any = Lora(Lora.Config(rank=inputs["rank"])) if inputs["rank"] else Full(Full.Config())

@@ -24,8 +24,12 @@ def digest_json(value: object) -> str:
     return hashlib.sha256(render_line(value)).hexdigest()
 
 
+SOURCES = frozenset({".py", ".c"})
+"""What code is written in."""
+
+
 def digest_code(*modules: str) -> str:
-    """The SHA-256 of the source files of ``modules``; a package stands for every ``.py`` file in it.
+    """The SHA-256 of the source files of ``modules``; a package stands for every source file in it, of Python or C.
 
     Raises ModuleNotFoundError when a module does not exist or has no source.
     """
@@ -40,7 +44,8 @@ def _sources(module: str) -> list[tuple[str, Path]]:
     spec = importlib.util.find_spec(module)
     if spec is not None and spec.submodule_search_locations:
         folder = Path(next(iter(spec.submodule_search_locations)))
-        paths = sorted(folder.rglob("*.py"), key=lambda path: path.relative_to(folder).as_posix())
+        found = (path for path in folder.rglob("*") if path.suffix in SOURCES)
+        paths = sorted(found, key=lambda path: path.relative_to(folder).as_posix())
         return [(f"{module}/{path.relative_to(folder).as_posix()}", path) for path in paths]
     if spec is None or not spec.has_location or spec.origin is None:
         raise ModuleNotFoundError(f"no source file for the module {module}", name=module)

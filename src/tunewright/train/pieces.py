@@ -89,7 +89,7 @@ class Pieces:
         """Run the pieces, put everything back, and say what they tell."""
         rehearsal, num_epochs = self.rehearsal, int(self.rehearsal.plan["train.epochs"])
         rehearsal.require_disk(2 * self.trained_bytes)
-        moments = 2 if type(self.loop.optimizer).__name__ in ("Adam", "AdamW") else 0
+        moments = 2 if "adam" in type(self.loop.optimizer).__name__.lower() else 0
         rehearsal.allows_memory(self, (memory.used_bytes(self.device) or 0) + (1 + moments) * self.trained_bytes)
         work, repeats = all_work(self.batches, self.lengths, num_epochs)
         self._tell(0, "a save")
@@ -105,17 +105,23 @@ class Pieces:
         if commit_seconds <= self._left:
             newest, commit_seconds = self._timed(partial(self.scratch.commit, 1, self._fill))
             commit_bytes = newest.num_bytes
+        if rehearsal.config.average.name != "none":
+            commit_bytes += self.trained_bytes
         _, reload_seconds = self._timed(lambda: self._reload(newest.folder))
         self._put_back(saved.folder)
         peak = memory.peak_bytes(self.device)
         if peak is not None and not self.is_measured:
             peak = max(peak, self._expected(longest))
+        if peak is not None:
+            peak += commit_bytes  # a commit is written from copies while training goes on
         update_seconds = repeats * sum(map(self.pace.seconds, work))
         num_updates = self.loop.settings.num_steps
         num_evaluations = -(-num_updates // (rehearsal.config.evaluate_every or self.batches.steps_per_epoch))
         commits = num_commits(num_evaluations, update_seconds, rehearsal.config.commit_seconds)
         model_bytes = 4 * rehearsal.base.num_parameters  # a tuned model is saved whole and in fp32
-        rehearsal.require_disk(max(3 * commit_bytes, 2 * commit_bytes + model_bytes))  # one is written before one goes
+        kept = 1 + rehearsal.config.keep_last
+        most = max((kept + 1) * commit_bytes, kept * commit_bytes + model_bytes)  # one is written before one goes
+        rehearsal.require_disk(most)
         evaluation = per_token * sum(len(ids) for ids in rehearsal.validation.ids)
         test_tokens = len(rehearsal.encoded.table("test")["source"].combine_chunks().values)
         return Forecast(
@@ -128,7 +134,7 @@ class Pieces:
             closing_seconds=reload_seconds + evaluation + commit_seconds * model_bytes / max(1, commit_bytes),
             judge_seconds=2 * per_token * test_tokens,
             memory_bytes=peak,
-            disk_bytes=min(2, commits) * commit_bytes + model_bytes,
+            disk_bytes=min(kept, commits) * commit_bytes + model_bytes,
             rehearsal_seconds=time.monotonic() - self.began,
             is_measured=self.is_measured,
         )

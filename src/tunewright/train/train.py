@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 
 from tunewright import extensions
+from tunewright.errors import InputError
 from tunewright.infer.native.functions import use_kernels
 from tunewright.train.average import Average
 from tunewright.train.batches import Batches, Examples
@@ -19,6 +20,9 @@ from tunewright.train.ranks import ALONE
 from tunewright.train.schedule import rate_at
 from tunewright.types import Checkpoint, Objective, Tell, tell_nobody
 
+SHARDED = ("adamw", "adam", "lion", "sgd")
+"""Optimisers whose update of a number needs no other: a part of a matrix moves as in the whole."""
+
 __all__ = ["Fit", "Watch", "fit_quietly", "make_loop", "make_loss", "train"]
 
 
@@ -28,6 +32,22 @@ def make_loop(fit: Fit, examples: Examples) -> Loop:
     torch.set_num_threads(max(1, int(plan["train.threads"]) // ranks.num_local))
     use_kernels(plan["train.kernels"] == "native")
     loss_function = make_loss(fit.trainable.phases[0].objective)
+    if ranks.is_sharded and config.optimizer.name not in SHARDED:
+        raise InputError(
+            "this optimiser looks at whole matrices, of which each process has a part",
+            where="train.optimizer",
+            given=config.optimizer.name,
+            allowed=", ".join(SHARDED),
+            hint="train.optimizer=adamw, or launch.strategy=ddp",
+        )
+    if ranks.is_sharded and config.average.name != "none":
+        raise InputError(
+            "weights of which each process has a part are not averaged",
+            where="train.average",
+            given=config.average.name,
+            allowed="none",
+            hint="train.average=none, or launch.strategy=ddp",
+        )
     module = ranks.place(
         fit.trainable.module, loss_function, device=str(plan["train.device"]), dtype=str(plan["train.dtype"])
     )
@@ -86,6 +106,7 @@ def train(fit: Fit, examples: Examples, watch: Watch) -> Checkpoint:
             if watch.rehearse is not None:
                 watch.rehearse(loop)
             drive.run()
+    fit.ranks.agree(tuple)  # the first rank's last commit is there for all
     best = watch.checkpoints.best() or watch.checkpoints.latest()
     assert best is not None
     ALONE.read(best.folder, fit.trainable.module)
