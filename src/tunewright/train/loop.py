@@ -145,7 +145,7 @@ class Loop:
                 with precision("fp32" if self.settings.copies else self.settings.dtype, self.settings.device):
                     loss = self.whole(batch)
                 loss = loss / total if counts else loss * 0.0
-                loss.backward()
+                (loss * self.ranks.gradient_factor).backward()
             mean += loss.detach()
         self.ranks.sum_gradients(self.module)
         return self.ranks.sum_losses(mean), *self.batches.facts(self.step)

@@ -14,6 +14,8 @@ import copy
 import itertools
 import json
 import os
+import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
@@ -38,8 +40,15 @@ if TYPE_CHECKING:
 
 BUCKET_BYTES = 25 * 2**20
 """Gradients summed in one call; DDP's own default."""
+LET_GO_SECONDS = 0.1
+"""For gloo's threads to let go of what they summed: the group waits for them while it keeps Python from them."""
 PATIENCE = timedelta(days=7)
 """How long a rank waits for the one that prepares the data; a rank that dies ends all of them at once."""
+
+
+_held: deque[torch.Tensor] = deque(maxlen=64)
+"""The last tensors that were summed. A thread of gloo that lets go of the last reference to one needs Python for it, and waits
+for ever where the group is being closed meanwhile; so the last reference is here."""
 
 
 class Whole(torch.nn.Module):
@@ -73,6 +82,8 @@ class Alone:
     keeps_precision = False
     is_sharded = False
     """Whether each process holds, and writes, a part of every weight."""
+    gradient_factor = 1.0
+    """What each process's loss is multiplied by before the backward pass."""
 
     def announce(self, *told: str) -> None:
         """Tell the ranks that wait in ``hear``: a run's folder and the key of its model, or nothing where nothing is trained.
@@ -193,6 +204,7 @@ class Group(Alone):
     def end(self) -> None:
         """Close the connections."""
         if distributed.is_initialized():
+            time.sleep(LET_GO_SECONDS)
             distributed.destroy_process_group()
 
     def wrap(self, computing: torch.nn.Module, loss_function: LossFunction, *, is_copy: bool) -> torch.nn.Module:
@@ -201,7 +213,7 @@ class Group(Alone):
         if is_copy:
             return whole
         self._parallel = torch.nn.parallel.DistributedDataParallel(whole, find_unused_parameters=True)
-        self._parallel.register_comm_hook(None, _summed)
+        self.gradient_factor = float(self.size)  # DDP takes the mean, and its sum is wanted
         return self._parallel  # type: ignore[no-any-return]
 
     def micro_batches(self, batches: Batches, step: int) -> Iterator[tuple[Batch, bool]]:
@@ -282,6 +294,7 @@ class Group(Alone):
 
     def _all(self, value: torch.Tensor, operation: Any = distributed.ReduceOp.SUM) -> torch.Tensor:
         distributed.all_reduce(value, operation)
+        _held.append(value)
         return value
 
 
@@ -364,14 +377,6 @@ def divide(rows: Ints, examples: Examples, size: int) -> list[Ints]:
         loads[lightest] += int(lengths[at])
         shares[lightest].append(int(rows[at]))
     return [np.array(share, dtype=np.int64) for share in shares]
-
-
-def _summed(state: object, bucket: Any) -> Any:  # noqa: ARG001 - what DDP calls it with
-    """DDP's hook for a bucket: the sum over the ranks, where DDP's own would be the mean."""
-    return distributed.all_reduce(bucket.buffer(), async_op=True).get_future().then(lambda done: done.value()[0])
-
-
-_summed.__annotations__.clear()  # DDP compares them with its own classes, not with their names
 
 
 def _gradient(parameter: torch.nn.Parameter) -> torch.Tensor:
