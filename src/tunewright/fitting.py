@@ -60,15 +60,16 @@ class Fitting:
         compaction = embedding_rows.compact(module, embedding_rows.rows_that_occur(self.encoded, self.encoded.splits))
         remap = compaction.remap if compaction else None
         trainable = self.method.wrap(module, self.task.objective(), self.recipe.seed)
-        self.decide(*trainable.choices)
         rows, validation = (read_examples(self.encoded, split, remap) for split in ("train", "validation"))
         rehearsal = self._rehearsal(validation)
         fit = Fit(
             trainable=trainable, plan=self.plan, config=self.recipe.train, seed=self.recipe.seed, ranks=self.ranks
         )
         watch = self._watch(validation, rehearsal)
+        choices = [*trainable.choices]
         if self.ranks.rank == 0:
-            self.decide(self._self_test(fit, rows))
+            choices.append(self._self_test(fit, rows))
+        self.decide(*choices)
         checkpoint = train(fit, rows, watch)
         if self.ranks.rank:
             return
@@ -81,7 +82,7 @@ class Fitting:
         )
         if compaction:
             embedding_rows.expand(module.trunk, compaction)
-        self._save(trainable, checkpoint, thresholds)
+        self._save(trainable, checkpoint, thresholds, choices)
         rehearsal.compare()
 
     def _self_test(self, fit: Fit, rows: Examples) -> Choice:
@@ -99,7 +100,7 @@ class Fitting:
             encoded=self.encoded,
             validation=validation,
             command=self.command,
-            say=self.decide,
+            say=self.watcher.say,
             tell=self.watcher.tell,
         )
 
@@ -130,7 +131,9 @@ class Fitting:
             rehearse=rehearsal if self.watcher.forecasts and self.ranks.size == 1 else None,
         )
 
-    def _save(self, trainable: Trainable, checkpoint: Checkpoint, thresholds: object) -> None:
+    def _save(
+        self, trainable: Trainable, checkpoint: Checkpoint, thresholds: object, choices: Sequence[Choice]
+    ) -> None:
         adapter = self.method.adapter(trainable)
         tuned = self.method.fold(trainable).to("cpu")
         if adapter is not None:
@@ -146,7 +149,7 @@ class Fitting:
             "step": checkpoint.step,
             "metric": checkpoint.metric,
             "stopped_because": checkpoint.stopped_because,
-            "choices": [asdict(choice) for choice in trainable.choices],
+            "choices": [asdict(choice) for choice in choices],
         }
         self.folder.commit_stage("model", self.key, lambda draft: self.task.save(draft, tuned, self.base, card), facts)
 

@@ -40,7 +40,7 @@ from tunewright.store.run import CHECKPOINTS, RECIPE, RESULT, RunFolder, to_fini
 from tunewright.store.runs import begun
 from tunewright.train import memory
 from tunewright.train.launch import join, leading, needs_ranks, run_on_nodes, train_on_ranks
-from tunewright.train.plan import make_plan, read_plan
+from tunewright.train.plan import make_plan, read_plan, use_threads
 from tunewright.train.ranks import ALONE, Alone
 from tunewright.train.rehearsal import DOCUMENT as FORECAST
 from tunewright.types import Base, Checkpoint, Choice, Dataset, Encoded, Finding, Pinned, Plan, Report, Watcher
@@ -173,11 +173,14 @@ class Road:
             self.earlier = self.folder.read_json(RESULT) or {}
             loaded = with_recorded(self.request.loaded, self.earlier["config"]["origins"])
             self.request = replace(self.request, loaded=loaded)
+            self._take_task()
             yield
 
+    def _take_task(self) -> None:
+        """The task that an earlier process decided on."""
+        self.task = extensions.load("adapt.task", self.recipe.task.name)(self.recipe.task.config)
+
     def _enter(self, folder: RunFolder) -> None:
-        if self.recipe.task.name != AUTO:
-            self.task = extensions.load("adapt.task", self.recipe.task.name)(self.recipe.task.config)
         self.folder = folder
         self.runs = folder.folder.absolute().parent
         self.events = folder.events()
@@ -295,6 +298,7 @@ class Road:
             else:
                 plan = make_plan(self.recipe.train, base, encoded.splits["train"], self._method().lr_factor)
             self.folder.write_document("plan.json", {"choices": [asdict(choice) for choice in plan.choices]})
+        use_threads(plan)
         self._decide(*(choice for choice in plan.choices if choice.reason != "as asked"))
         return plan
 
@@ -322,6 +326,7 @@ class Road:
         """Train as one rank of several, from the stages that stand in the folder of the run."""
         self.command = list(folder.command)
         self._enter(folder)
+        self._take_task()
         dataset, encoded, plan = self._prepared()
         self._fit(dataset, self.select(dataset), encoded, plan, key)
 

@@ -16,7 +16,7 @@ from tunewright.store.digest import sha256_file
 from tunewright.store.events import EventLog
 
 OF_THE_CLOCK_AND_THE_PLACE = frozenset(
-    {"command", "created", "next_commands", "peak_memory_bytes", "report", "run", "timings"}
+    {"command", "created", "forecast", "next_commands", "peak_memory_bytes", "report", "run", "timings"}
 )
 """The parts of ``result.json`` that differ between two undisturbed runs."""
 

@@ -79,7 +79,7 @@ def examine_engine(request: Request, runs: Path, tell: Tell = tell_nobody) -> di
         found.append(check_pair(job, folder))
         if all(each.passed for each in found):
             asked = [request.recipe.task.as_json(), request.recipe.method.as_json()]
-            record_pass(pass_key(base, train, asked, plan), found)
+            record_pass(pass_key(base, train, asked, plan), found, miniature.note)
     return {"note": miniature.note, "checks": [{**asdict(each), "passed": each.passed} for each in found]}
 
 

@@ -17,8 +17,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import model_validator
-
 from tunewright.config.base import ComponentConfig, Option
 from tunewright.errors import GateError, InputError, Interrupted, MachineError, TunewrightError
 from tunewright.store.run import RESULT, RunFolder
@@ -55,12 +53,6 @@ class Launch:
         max_restarts: int = Option(
             3, "Restarts of all processes, from the last commit, after one of them has died.", ge=0, le=1000
         )
-
-        @model_validator(mode="after")
-        def _meets(self) -> Launch.Config:
-            if (self.nodes > 1) != (self.rendezvous is not None):
-                raise ValueError("several nodes and a rendezvous go together: nodes=2 rendezvous=HOST:PORT")
-            return self
 
 
 def rank_here() -> int | None:
@@ -131,6 +123,14 @@ def run_on_nodes(
 
     Raises InputError without a folder for the run, and what ``start_ranks`` does.
     """
+    if config.rendezvous is None:
+        raise InputError(
+            "several machines need a place to meet",
+            where=f"launch.nodes={config.nodes}",
+            given="no launch.rendezvous",
+            allowed="one of the machines, and a port that is free there",
+            hint="launch.rendezvous=10.0.0.1:29500",
+        )
     if out is None:
         raise InputError(
             "several machines need one folder for the run",

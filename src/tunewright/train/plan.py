@@ -53,6 +53,11 @@ def make_plan(config: Train.Config, base: Base, num_rows: int, lr_factor: float 
     )
 
 
+def use_threads(plan: Plan) -> None:
+    """Compute with as many threads as planned, also where an earlier process has planned."""
+    torch.set_num_threads(int(plan["train.threads"]))
+
+
 def read_plan(saved: Mapping[str, Any]) -> Plan:
     """The plan as ``plan.json`` has it."""
     return Plan(tuple(Choice(**choice) for choice in saved["choices"]))

@@ -14,7 +14,7 @@ from tunewright.infer.load import read_config
 from tunewright.infer.native.functions import use_kernels
 from tunewright.store import durable
 from tunewright.store.digest import digest_code, digest_json
-from tunewright.store.document import render_json
+from tunewright.store.document import parse_object, render_json
 from tunewright.store.home import cache_folder
 from tunewright.train.batches import Examples
 from tunewright.train.invariance import Invariance, check_invariances
@@ -42,16 +42,22 @@ def pass_key(base: Base, train: Train.Config, asked: Sequence[Mapping[str, Any]]
     return digest_json([code, version("transformers"), kind, architecture, options])
 
 
-def has_passed(key: str) -> bool:
-    """Whether a pass is recorded under the key."""
-    return _record(key).is_file()
+def recorded_pass(key: str) -> str | None:
+    """What was tested when a pass was recorded under the key; None without one."""
+    try:
+        return str(parse_object(_record(key).read_bytes())["told"])
+    except (OSError, ValueError, KeyError):
+        return None
 
 
-def record_pass(key: str, found: Sequence[Invariance]) -> None:
-    """Keep a pass; a disk that refuses costs the next run a second, and stops nothing."""
+def record_pass(key: str, found: Sequence[Invariance], note: str) -> str:
+    """Keep a pass and return what was tested; a disk that refuses costs the next run a second, and stops nothing."""
+    names = ", ".join(each.name for each in found)
+    told = f"{names}; on {note}; once for this code, architecture and these options"
     checks = [{"name": each.name, "deviation": each.deviation, "bound": each.bound} for each in found]
     with suppress(MachineError):
-        durable.replace_document(_record(key), render_json({"key": key, "checks": checks}))
+        durable.replace_document(_record(key), render_json({"key": key, "checks": checks, "told": told}))
+    return told
 
 
 def examine_before_run(
@@ -63,20 +69,18 @@ def examine_before_run(
     """
     if train.selftest == "off":
         return Choice(PATH, "off", "as asked: the engine was not tested on these rows")
-    if has_passed(key):
-        return Choice(PATH, "passed", "recorded for this code, architecture and these options")
+    if (told := recorded_pass(key)) is not None:
+        return Choice(PATH, "passed", told)
     use_kernels(plan["train.kernels"] == "native")
     device, dtype = str(plan["train.device"]), str(plan["train.dtype"])
     miniature = make_miniature(trainable, examples, train.optimizer, device, dtype)
     found = check_invariances(miniature, tell)
     failed = [each for each in found if not each.passed]
     if not failed:
-        record_pass(key, found)
-        names = ", ".join(each.name for each in found)
-        return Choice(PATH, "passed", f"{names}; on {miniature.note}")
+        return Choice(PATH, "passed", record_pass(key, found, miniature.note))
     if train.selftest == "tell":
-        told = "; ".join(f"{each.name}: {figures(each)}" for each in failed)
-        return Choice(PATH, "failed", f"{told}; the run goes on, as asked")
+        figured = "; ".join(f"{each.name}: {figures(each)}" for each in failed)
+        return Choice(PATH, "failed", f"{figured}; the run goes on, as asked")
     raise failure(failed)
 
 
