@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from tunewright.errors import InputError
 from tunewright.train.batches import Examples
-from tunewright.train.launch import Launch, join, needs_ranks
+from tunewright.train.launch import Launch, join, needs_ranks, run_on_nodes
 from tunewright.train.ranks import ALONE, divide
 from tunewright.train.shards import _rows
+from tunewright.types import Watcher
 
 MakeExamples = Callable[..., Examples]
 
@@ -53,7 +56,13 @@ def test_processes_are_started_where_several_are_asked_for_and_this_is_none_of_t
     assert not needs_ranks(Launch.Config(processes=2))
 
 
-@pytest.mark.parametrize("wrong", [{"nodes": 2}, {"rendezvous": "here:1"}, {"nodes": 2, "rendezvous": "no-port"}])
-def test_several_nodes_have_a_place_to_meet(wrong: dict[str, object]) -> None:
+def test_several_nodes_need_a_place_to_meet(tmp_path: Path) -> None:
+    config = Launch.Config(nodes=2)
+    with pytest.raises(InputError, match="a place to meet") as refused:
+        run_on_nodes(config, tmp_path / "run", "train", ["recipe.yaml"], Watcher())
+    assert refused.value.hint.startswith("launch.rendezvous=")
+
+
+def test_a_place_to_meet_is_a_host_and_a_port() -> None:
     with pytest.raises(ValidationError):
-        Launch.Config.model_validate(wrong)
+        Launch.Config.model_validate({"nodes": 2, "rendezvous": "no-port"})
