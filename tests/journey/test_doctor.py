@@ -40,7 +40,9 @@ def test_dialogues_as_json(tmp_path: Path, tiny_llama_folder: Path, run_process:
     data.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in dialogues()), encoding="utf-8")
     recipe = tmp_path / "dialogues.yaml"
     recipe.write_text(
-        f"version: 1\ndata: {data}\nmodel: {tiny_llama_folder}\nmethod: {{name: lora, rank: 4}}\n", encoding="utf-8"
+        f"version: 1\ndata: {data}\nmodel: {tiny_llama_folder}\nmethod: {{name: lora, rank: 4}}\n"
+        "train: {dtype: bf16}\n",  # open, the machine's own probe would choose, and with it the checks
+        encoding="utf-8",
     )
     home = {"TUNEWRIGHT_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
     done = run_process(
@@ -48,7 +50,7 @@ def test_dialogues_as_json(tmp_path: Path, tiny_llama_folder: Path, run_process:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout)
-    assert {check["name"] for check in found["selftest"]["checks"]} == {*ALWAYS, "x-ray"}
+    assert {check["name"] for check in found["selftest"]["checks"]} == {*ALWAYS, "bf16", "x-ray"}
     assert all(check["passed"] for check in found["selftest"]["checks"])
     assert len(list((tmp_path / "home" / "selftests").iterdir())) == 1, "the run that follows takes it as passed"
 
