@@ -11,6 +11,11 @@ Result = Mapping[str, Any]
 DTYPES = ("fp32", "bf16_autocast", "bf16_products", "bf16_weights")
 """The last one trains weights in bf16; the others keep them in fp32. `bf16_products`: oneDNN multiplies fp32 tensors in bf16."""
 
+LOST = 2.5
+"""A setting that needs this many times what the quickest of its class needed, for the same rows, is stopped."""
+COMPILING = 240.0
+"""Seconds more for a setting that is compiled first; twice the rows are read, too."""
+
 CLIMBS = 2
 """How often the neighbours of the quickest setting of a class are tried, if it changed meanwhile."""
 
@@ -95,9 +100,19 @@ def neighbours(setting: Setting, kind: str) -> Iterator[Setting]:
                 yield moved
 
 
-def search(kind: str, measure: Callable[[Setting], Result], rate: Callable[[Result], float]) -> list[Result]:
-    """Measure the list, then climb from the quickest with fp32 weights and from the quickest of all."""
-    tried = {name(setting): measure(setting) for setting in first_list(kind)}
+def search(kind: str, measure: Callable[[Setting, float], Result], rate: Callable[[Result], float]) -> list[Result]:
+    """Measure the list, then climb from the quickest with fp32 weights and from the quickest of all.
+
+    ``measure`` is told after how many seconds a setting has lost: it cannot become the quickest of its class any more.
+    """
+    tried: dict[str, Result] = {}
+
+    def try_one(setting: Setting) -> None:
+        if name(setting) not in tried:
+            tried[name(setting)] = measure(setting, patience(setting, list(tried.values())))
+
+    for setting in sorted(first_list(kind), key=expected):
+        try_one(setting)
     for is_equal in (True, False):
         before = ""
         for _ in range(CLIMBS):
@@ -106,9 +121,21 @@ def search(kind: str, measure: Callable[[Setting], Result], rate: Callable[[Resu
                 break
             before = name(best[0]["setting"])
             for setting in neighbours(best[0]["setting"], kind):
-                if name(setting) not in tried:
-                    tried[name(setting)] = measure(setting)
+                try_one(setting)
     return list(tried.values())
+
+
+def expected(setting: Setting) -> tuple[bool, ...]:
+    """What is likely to be quick comes first, so that what is slow is known as such early."""
+    is_padded = setting["micro"] > 1 and setting["order"] == "drawn"
+    return (setting["compiled"], setting["checkpointing"], is_padded)
+
+
+def patience(setting: Setting, results: list[Result]) -> float:
+    """Seconds for a setting: some times what the quickest of its class took as a whole, and more where it compiles first."""
+    is_equal = setting["dtype"] != "bf16_weights"
+    wholes = [each["ends"][-1] for each in results if "ends" in each and (not is_equal or trains_in_fp32(each))]
+    return LOST * min(wholes, default=float("inf")) + COMPILING * setting["compiled"]
 
 
 def quickest(results: list[Result], rate: Callable[[Result], float], *, is_equal: bool, number: int) -> list[Result]:

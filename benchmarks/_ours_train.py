@@ -81,7 +81,11 @@ def in_order(batches: Any, order: list[list[int]]) -> Any:
             return [np.array(rows, dtype=np.int64) for rows in order]
 
     return InOrder(
-        batches.examples, batch_size=batches.batch_size, token_budget=batches.token_budget, seed=batches.seed
+        batches.examples,
+        batch_size=batches.batch_size,
+        token_budget=batches.token_budget,
+        seed=batches.seed,
+        shares=batches.shares,
     )
 
 

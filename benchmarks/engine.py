@@ -101,8 +101,10 @@ class Bench:
             draft.replace(path)
         return path
 
-    def measure(self, program: str, setting: Mapping[str, Any], number: int) -> dict[str, Any]:
-        """The result of one process, from its file where it has one."""
+    def measure(
+        self, program: str, setting: Mapping[str, Any], number: int, seconds: float = SECONDS
+    ) -> dict[str, Any]:
+        """The result of one process, from its file where it has one; it is stopped after so many seconds."""
         is_ours = program in OURS
         word = (
             f"{program.strip('_').removesuffix('.py')}-{setting.get('order', 'all')}"
@@ -116,7 +118,7 @@ class Bench:
             python = sys.executable if is_ours else str(self.options.peers)
             extra = SLOW_MACHINE if self.options.avx2 else {}
             command = [python, str(HERE / program), str(inputs), json.dumps(dict(setting))]
-            found = run(command, environment(setting["threads"], extra, is_ours=is_ours))
+            found = run(command, environment(setting["threads"], extra, is_ours=is_ours), min(seconds, SECONDS))
             path.parent.mkdir(parents=True, exist_ok=True)
             draft = path.with_suffix(".draft")
             draft.write_text(json.dumps({"setting": dict(setting), **found}, indent=1), encoding="utf-8")
@@ -127,10 +129,10 @@ class Bench:
             raise SystemExit(f"Tunewright itself failed:\n{result['error']}")
         return result
 
-    def peer(self, setting: Mapping[str, Any], number: int) -> dict[str, Any]:
+    def peer(self, setting: Mapping[str, Any], number: int, seconds: float = SECONDS) -> dict[str, Any]:
         """A peer's result; a compiled one reads twice as many rows of the short slice, so that it may settle."""
         twice = setting["compiled"] and number == self.num_short < self.num_long
-        return self.measure("_peer_train.py", setting, 2 * number if twice else number)
+        return self.measure("_peer_train.py", setting, 2 * number if twice else number, seconds)
 
     # -- reading results
 
@@ -175,7 +177,9 @@ class Bench:
         if self.options.smoke:
             tried = [self.peer(setting, self.num_short) for setting in searching.first_list(self.job.kind)[:3]]
         else:
-            tried = searching.search(self.job.kind, lambda setting: self.peer(setting, self.num_short), self.short_rate)
+            tried = searching.search(
+                self.job.kind, lambda setting, seconds: self.peer(setting, self.num_short, seconds), self.short_rate
+            )
         equal, of_any = (
             searching.quickest(tried, self.short_rate, is_equal=is_equal, number=FINALISTS)
             for is_equal in (True, False)
@@ -275,7 +279,7 @@ class Bench:
 OUR_ORDERS = {"drawn": "the rows as drawn", "grouped": "its own batches of like length"}
 
 
-def run(command: Sequence[str], variables: Mapping[str, str]) -> dict[str, Any]:
+def run(command: Sequence[str], variables: Mapping[str, str], seconds: float) -> dict[str, Any]:
     """What a process tells in its last line, or ``error``. Compiled code is kept in a folder of its own: each starts cold."""
     with tempfile.TemporaryDirectory() as cache:
         started = {**variables, "TORCHINDUCTOR_CACHE_DIR": cache, _meter.STARTED: repr(time.time())}
@@ -283,13 +287,13 @@ def run(command: Sequence[str], variables: Mapping[str, str]) -> dict[str, Any]:
             command, env=started, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
         )
         try:
-            out, err = process.communicate(timeout=SECONDS)
+            out, err = process.communicate(timeout=seconds)
         except BaseException as error:
             os.killpg(process.pid, signal.SIGKILL)  # with the processes that compile for it
             process.communicate()
             if not isinstance(error, subprocess.TimeoutExpired):
                 raise
-            return {"error": f"not done within {SECONDS:.0f} s"}
+            return {"error": f"not done within {seconds:.0f} s"}
         if process.returncode:
             return {"error": err[-3000:].strip() or f"ended with {process.returncode}"}
         found: dict[str, Any] = json.loads(out.splitlines()[-1])

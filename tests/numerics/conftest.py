@@ -149,7 +149,7 @@ def _one_thread(_same_start: None) -> None:
 def build_loop() -> BuildLoop:
     """A loop over ``examples``: cross-entropy of three labels, four rows to a batch, two epochs, AdamW, fp32.
 
-    In bf16 with the native kernels, where they can be had.
+    By the native kernels, where they can be had.
     """
     from tunewright.infer.native.build import built
     from tunewright.train.config import Train
@@ -168,7 +168,7 @@ def build_loop() -> BuildLoop:
         **decided: object,
     ) -> Any:
         values = {"device": "cpu", "threads": 1, "dtype": "fp32", "token_budget": 10_000, "epochs": 2, "lr": 1e-2}
-        is_native = decided.get("dtype") == "bf16" and built().library is not None
+        is_native = built().library is not None
         values["kernels"] = "native" if is_native else "torch"
         plan = Plan(tuple(Choice(f"train.{name}", value, "test") for name, value in {**values, **decided}.items()))
         given = {"batch_size": batch_size, "clip_norm": clip_norm, "optimizer": optimizer, **options}
@@ -253,7 +253,7 @@ def make_training(tmp_path: Path, make_examples: MakeExamples) -> Callable[..., 
     from tunewright.train.config import Train
 
     def make(name: str, trainable: Trainable, decided: Mapping[str, object], **options: Any) -> Training:
-        kernels = "native" if decided["dtype"] == "bf16" and built().library is not None else "torch"
+        kernels = "torch" if built().library is None else "native"
         values = {"device": "cpu", "threads": 1, "kernels": kernels, "epochs": 2, "lr": 1e-2, **decided}
         plan = Plan(tuple(Choice(f"train.{key}", value, "test") for key, value in values.items()))
         config = Train.Config(**{"batch_size": 4, **options})

@@ -12,10 +12,10 @@ from families import FAMILIES, flattened, stock, stream_of
 from tunewright.infer.flat import FUSED
 from tunewright.infer.forward import run_trunk
 from tunewright.infer.native.functions import kernels, use_kernels
-from tunewright.train.fused import bert, llama
+from tunewright.train.fused import bert, gemma, llama
 from tunewright.train.worker import Worker
 
-KNOWN = sorted(llama.FAMILIES | bert.FAMILIES)
+KNOWN = sorted(llama.FAMILIES | gemma.GemmaTrunk.families | bert.FAMILIES)
 
 
 class Holder(torch.nn.Module):
@@ -73,6 +73,50 @@ def test_states_and_gradients_equal_the_stock_modules(name: str) -> None:
         scale = max(least, float(right.norm()))
         gaps = float((mine - right).norm()) / scale, float((other - right).norm()) / scale
         assert gaps[0] < 1.25 * gaps[1] + 2e-3, gaps
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_in_fp32_they_are_equal_to_its_rounding_and_share_the_weights(name: str) -> None:
+    if kernels(torch.float32) is None:
+        pytest.skip("no C compiler")
+    model = flattened(stock(name))
+    plain, exact = gradients(model, "fp32", wanted=False)
+    fused, ours = gradients(model, "fp32", wanted=True)
+    assert getattr(fused, FUSED, None) is not None
+    assert getattr(plain, FUSED, None) is None
+    assert len(ours) == len(exact)
+    least = 0.02 * max(float(right.norm()) for right in exact)
+    for mine, right in zip(ours, exact, strict=True):
+        assert float((mine - right).norm()) / max(least, float(right.norm())) < 2e-6
+    holder = Holder(model)
+    worker: Any = Worker(holder, "fp32")
+    stream = stream_of()
+    before = run_trunk(worker.module.trunk, stream).detach()
+    with torch.no_grad():
+        for value in holder.parameters():
+            value.mul_(1.01)
+    after = run_trunk(worker.module.trunk, stream).detach()
+    assert not torch.equal(before, after), "new weights of the original compute at once"
+    assert torch.allclose(after, run_trunk(model, stream), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", [*KNOWN, "gpt2"])
+def test_states_of_some_tokens_are_those_of_all(name: str) -> None:
+    """In the fused trunks the others end with the last attention; the wanted ones and every gradient stay the same."""
+    model, stream, found = flattened(stock(name)), stream_of(), []
+    wanted = torch.tensor([0, 3, 4, len(stream.ids) - 1])
+    for is_asked in (True, False):
+        holder = Holder(copy.deepcopy(model))
+        trunk: Any = Worker(holder, "fp32").module.trunk
+        states = run_trunk(trunk, stream, wanted) if is_asked else run_trunk(trunk, stream)[wanted]
+        torch.manual_seed(3)
+        torch.autograd.backward(states, torch.randn(states.shape))
+        found.append([states.detach(), *(each.grad for each in holder.parameters() if each.grad is not None)])
+    ours, right = found
+    least = 0.02 * max(float(each.norm()) for each in right)
+    assert len(ours) == len(right)
+    for mine, other in zip(ours, right, strict=True):
+        assert float((mine - other).norm()) / max(least, float(other.norm())) < 2e-6
 
 
 def test_a_family_that_is_not_known_keeps_the_stock_modules() -> None:

@@ -72,6 +72,5 @@ class Classifier(nn.Module):
         if self.pooling == "mean":
             return mean_states(self.trunk, batch)
         stream = batch.streams["source"]
-        hidden_TH = run_trunk(self.trunk, stream)
         at_N = stream.bounds[:-1] if self.pooling == "first" else stream.bounds[1:] - 1
-        return hidden_TH[at_N]
+        return run_trunk(self.trunk, stream, at_N)

@@ -14,7 +14,7 @@ from tunewright.errors import InputError
 from tunewright.infer.forward import run_trunk
 from tunewright.infer.likelihood import Predictions, token_losses
 from tunewright.infer.load import load_language_model
-from tunewright.types import Base, Batch
+from tunewright.types import Base, Batch, Stream
 
 
 class LanguageModel(nn.Module):
@@ -45,12 +45,11 @@ class LanguageModel(nn.Module):
     def forward(self, batch: Batch) -> Predictions:
         """What the objective reads: one row to each token with a weight, the first token of a row left out."""
         stream, weights_T = batch.streams["source"], batch.columns["target"]
-        hidden_TH = run_trunk(self.trunk, stream)
         at_P = ((weights_T > 0) & (stream.positions > 0)).nonzero().squeeze(1)
         rows = torch.searchsorted(stream.bounds, at_P, right=True) - 1
         head = self.head
         return Predictions(
-            hidden_TH[at_P - 1],
+            self._states_before(stream, at_P, rows),
             head.weight,
             head.bias,
             stream.ids[at_P],
@@ -59,6 +58,17 @@ class LanguageModel(nn.Module):
             self.cap,
             self.scale,
         )
+
+    def _states_before(self, stream: Stream, at_P: torch.Tensor, segments_P: torch.Tensor) -> torch.Tensor:
+        """The state[P, H] that each token is predicted from: a segment's first by the last one of its parent."""
+        before_P = at_P - 1
+        if not stream.parents:
+            return run_trunk(self.trunk, stream, before_P)
+        parents_S = torch.tensor(stream.parents, device=at_P.device)
+        is_first_P = at_P == stream.bounds[segments_P]
+        before_P = torch.where(is_first_P, stream.bounds[parents_S[segments_P] + 1] - 1, before_P)
+        wanted, places_P = torch.unique(before_P, return_inverse=True)
+        return run_trunk(self.trunk, stream, wanted)[places_P]
 
     def answer(self, batch: Batch) -> torch.Tensor:
         """(Summed -log p, number)[N, 2] of each row's supervised tokens, in fp32."""

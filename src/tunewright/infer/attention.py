@@ -6,6 +6,8 @@ causal one is cut into blocks of queries, each of which reads only the keys that
 dtype of the inputs, the softmax with fp32 inside. The probabilities are kept for the backward pass while they are small, and
 made again where they are not.
 
+Where segments go on from a shared prefix, its keys and values stand before their own, and what flows back to them is summed.
+
 Shape letters: T tokens, S segments of a group, L their longest, H heads of queries, G of keys, R = H / G, D width of a head.
 """
 
@@ -102,7 +104,7 @@ class _Options:
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Queries ``start`` to ``stop`` of a group, and the first key that any of them sees; keys go up to ``last``."""
+    """Queries ``start`` to ``stop`` of a group, and the first key that any of them sees, a parent's counted; up to ``last``."""
 
     start: int
     stop: int
@@ -152,7 +154,7 @@ class _JoinedAttention(torch.autograd.Function):
 
 
 Laid = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-"""Queries[B, R, L, D], keys[B, L, D] and values[B, L, D] of a group, B = G * S; all of them contiguous."""
+"""Queries[B, R, L, D], keys[B, P + L, D] and values[B, P + L, D] of a group, B = G * S, behind P of a parent; contiguous."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,10 +171,10 @@ def read_segments(rows: Laid, segments: Segments, options: _Options, *, keeps: b
     kept: list[Kept] = []
     with torch.autocast(read.device.type, enabled=False):
         for group in segments.groups:
-            steps = choose_steps(read, group.longest, options.scale)
+            steps = choose_steps(read, group.num_before + group.longest, options.scale)
             q, k, v = laid = _laid_out(group, rows, steps)
             found, blocks = torch.empty_like(q), []
-            for block in _blocks(group.longest, options):
+            for block in _blocks(group, options):
                 chances, used, mask = steps.forward(
                     _scores(q, k, block), _view(group, k, block, options), options.dropout
                 )
@@ -189,20 +191,30 @@ def read_segments(rows: Laid, segments: Segments, options: _Options, *, keeps: b
 def grade_segments(kept: list[Kept], flow: torch.Tensor, targets: Laid, segments: Segments, options: _Options) -> None:
     """Write the gradients of queries, keys and values into ``targets``, given that of what was read."""
     num_kv = targets[1].shape[1]
+    shared: list[tuple[Group, Laid]] = []
     with torch.autocast(flow.device.type, enabled=False):
         for group, each in zip(segments.groups, kept, strict=True):
-            steps = choose_steps(flow, group.longest, options.scale)
+            steps = choose_steps(flow, group.num_before + group.longest, options.scale)
             found = _group_gradients(group, each, steps.lay(group, flow, num_kv, is_flow=True), options, steps)
-            for gradient, target in zip(found, targets, strict=True):
+            own = found[0], *(each[:, :, group.num_before :] for each in found[1:])
+            for gradient, target in zip(own, targets, strict=True):
                 steps.take(group, gradient, target)
+            if group.num_before:
+                shared.append((group, found))
+    for group, found in shared:  # a parent's own gradients are written by now
+        for gradient, target in zip(found[1:], targets[1:], strict=True):
+            part = gradient[:, 0, : group.num_before].reshape(num_kv, group.num_segments, group.num_before, -1)
+            wide = torch.promote_types(part.dtype, torch.float32)
+            target[group.before] += part.sum(dim=1, dtype=wide).transpose(0, 1).to(target.dtype)
 
 
 def _group_gradients(group: Group, kept: Kept, flow: torch.Tensor, options: _Options, steps: Steps) -> Laid:
     """Gradients of a group's queries[B, R, L, D], keys[B, L, D] and values[B, L, D], all [B, R or 1, L, D]."""
     q, k, v = kept.laid
-    blocks, made = list(_blocks(group.longest, options)), iter(kept.blocks)
+    blocks, made = list(_blocks(group, options)), iter(kept.blocks)
     grad_q = torch.empty_like(q)
-    grad_k, grad_v = _Sum(k, len(blocks)), _Sum(v, len(blocks))
+    is_one = len(blocks) == 1 and blocks[0].first == 0
+    grad_k, grad_v = _Sum(k, is_one=is_one), _Sum(v, is_one=is_one)
     for block in blocks:
         if _keeps(group, options):
             chances, mask = next(made)
@@ -223,11 +235,11 @@ def _group_gradients(group: Group, kept: Kept, flow: torch.Tensor, options: _Opt
 
 
 class _Sum:
-    """What several blocks add to the gradient of keys or values; added in fp32, or taken as it is where there is one block."""
+    """What several blocks add to the gradient of keys or values; added in fp32, or taken as it is where one sees all keys."""
 
-    def __init__(self, like: torch.Tensor, num_blocks: int) -> None:
+    def __init__(self, like: torch.Tensor, *, is_one: bool) -> None:
         self.total = like
-        self.is_one = num_blocks == 1
+        self.is_one = is_one
         if not self.is_one:
             wide = torch.promote_types(like.dtype, torch.float32)
             self.total = torch.zeros(like.shape, dtype=wide, device=like.device)
@@ -240,17 +252,19 @@ class _Sum:
 
 
 def _keeps(group: Group, options: _Options) -> bool:
-    return group.longest <= MOST_KEPT or bool(options.dropout)
+    return group.num_before + group.longest <= MOST_KEPT or bool(options.dropout)
 
 
-def _blocks(longest: int, options: _Options) -> Iterator[_Block]:
+def _blocks(group: Group, options: _Options) -> Iterator[_Block]:
+    longest, before = group.longest, group.num_before
     if not options.causal:
+        assert not before, "only a causal model reads a prefix once"
         yield _Block(0, longest, 0, longest)
         return
     for start in range(0, longest, BLOCK):
         stop = min(start + BLOCK, longest)
-        first = 0 if options.window is None else max(0, start + 1 - options.window)
-        yield _Block(start, stop, first, stop)
+        first = 0 if options.window is None else max(0, before + start + 1 - options.window)
+        yield _Block(start, stop, first, before + stop)
 
 
 def _scores(q: torch.Tensor, k: torch.Tensor, block: _Block) -> torch.Tensor:
@@ -266,7 +280,7 @@ def _view(group: Group, k: torch.Tensor, block: _Block, options: _Options) -> Vi
     return View(
         block.stop - block.start,
         block.last - block.first,
-        block.start - block.first,
+        group.num_before + block.start - block.first,
         options.causal,
         options.window,
         lengths,
@@ -278,4 +292,14 @@ def _laid_out(group: Group, rows: Laid, steps: Steps) -> Laid:
     q, k, v = (steps.lay(group, each, num_kv) for each in rows)
     if steps.scales_queries:
         q.mul_(steps.scale)
+    if group.num_before:
+        keys, values = (_with_prefix(group, each, laid[:, 0]) for each, laid in ((rows[1], k), (rows[2], v)))
+        return q, keys, values
     return q, k[:, 0], v[:, 0]
+
+
+def _with_prefix(group: Group, rows: torch.Tensor, laid: torch.Tensor) -> torch.Tensor:
+    """The parent's rows[T, G, D] before each segment of [G * S, L, D]."""
+    shared = rows[group.before].transpose(0, 1).unsqueeze(1)
+    shared = shared.expand(-1, group.num_segments, -1, -1).flatten(0, 1)
+    return torch.cat([shared, laid], dim=1)

@@ -62,8 +62,8 @@ class Steps(Protocol):
 
 
 def choose_steps(example: torch.Tensor, longest: int, scale: float) -> Steps:
-    """The kernel for bf16 on the CPU where it was compiled, else torch's operators."""
-    found = kernels() if example.device.type == "cpu" and example.dtype == torch.bfloat16 else None
+    """The kernels where there are any for such tensors, else torch's operators."""
+    found = kernels(example.dtype, example.device.type)
     return Plain(scale) if found is None or longest > MOST_KEYS else Fused(found, scale)
 
 

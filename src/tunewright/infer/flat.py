@@ -70,11 +70,30 @@ def positions_of(trunk: Any, stream: Stream) -> torch.Tensor:
     return stream.positions
 
 
-def run_flat(trunk: Any, stream: Stream) -> torch.Tensor:
-    """Hidden states[T, H] of the last layer for the flattened tokens of ``stream``."""
+def take_rows(rows: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Distinct rows[W, ...] of rows[T, ...]; as each is taken once, gradients are written and not added up."""
+    taken: torch.Tensor = _Taken.apply(rows, wanted)  # type: ignore[no-untyped-call]
+    return taken
+
+
+class _Taken(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(wanted)
+        ctx.shape = rows.shape
+        return rows.index_select(0, wanted)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> Any:
+        (wanted,) = ctx.saved_tensors
+        return grads[0].new_zeros(ctx.shape).index_copy_(0, wanted, grads[0]), None
+
+
+def run_flat(trunk: Any, stream: Stream, wanted: torch.Tensor | None = None) -> torch.Tensor:
+    """Hidden states[T, H] of the last layer for the flattened tokens of ``stream``, or those of the ``wanted[W]`` alone."""
     fused = getattr(trunk, FUSED, None)
     if fused is not None:
-        states: torch.Tensor = fused(stream)
+        states: torch.Tensor = fused(stream, wanted)
         return states
     options = {"use_cache": False} if getattr(trunk.config, "use_cache", False) else {}
     # a mask of four dimensions is taken as made: none is built, and the attention looks at the segments instead
@@ -82,11 +101,11 @@ def run_flat(trunk: Any, stream: Stream) -> torch.Tensor:
         input_ids=stream.ids.unsqueeze(0),
         position_ids=positions_of(trunk, stream).unsqueeze(0),
         attention_mask=torch.empty(1, 1, 0, 0, device=stream.ids.device),
-        segments=plan_segments(stream.bounds.tolist(), stream.ids.device),
+        segments=plan_segments(stream.bounds.tolist(), stream.ids.device, stream.parents),
         **options,
     )
     hidden: torch.Tensor = found.last_hidden_state[0]
-    return hidden
+    return hidden if wanted is None else take_rows(hidden, wanted)
 
 
 def _attention(

@@ -4,7 +4,7 @@ Architectures named in ``flat`` read the tokens as they are. For any other there
 architecture: segments are laid into a rectangle [S, L], the stock forward runs with an attention mask, and the real tokens
 are taken out again. Faster paths must equal it (numerics tests).
 
-Shape letters: T tokens, S segments, L longest segment, H hidden width.
+Shape letters: T tokens, S segments, L longest segment, H hidden width, W wanted tokens.
 """
 
 from __future__ import annotations
@@ -13,19 +13,24 @@ from typing import Any
 
 import torch
 
-from tunewright.infer.flat import is_flat, run_flat
+from tunewright.infer.flat import is_flat, run_flat, take_rows
 from tunewright.types import Stream
 
 
-def run_trunk(trunk: torch.nn.Module, stream: Stream) -> torch.Tensor:
-    """Hidden states[T, H] of the last layer for the flattened tokens of ``stream``."""
+def run_trunk(trunk: torch.nn.Module, stream: Stream, wanted: torch.Tensor | None = None) -> torch.Tensor:
+    """Hidden states[T, H] of the last layer for the flattened tokens of ``stream``.
+
+    Given ``wanted[W]``, distinct tokens, those of these alone, [W, H]: what only the others need is left out where it can be.
+    """
     if is_flat(trunk):
-        return run_flat(trunk, stream)
-    return run_padded(trunk, stream)
+        return run_flat(trunk, stream, wanted)
+    states = run_padded(trunk, stream)
+    return states if wanted is None else take_rows(states, wanted)
 
 
 def run_padded(trunk: torch.nn.Module, stream: Stream) -> torch.Tensor:
     """The same by the stock forward on a padded rectangle."""
+    assert not stream.parents, "a rectangle holds whole rows"
     lengths_S = stream.bounds[1:] - stream.bounds[:-1]
     segments, longest = len(lengths_S), int(lengths_S.max())
     if segments * longest == len(stream.ids):

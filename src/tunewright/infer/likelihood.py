@@ -112,10 +112,11 @@ class _WeightedLoss(torch.autograd.Function):
 
 
 def _native(given: Predictions) -> Kernels | None:
-    """The kernels, where they know how: bf16 on the CPU, plain logits."""
+    """The kernels, where they know how: plain logits in the dtype of states and head."""
+    device = given.states.device.type
     is_plain = given.bias is None and not given.cap and given.scale == 1.0
-    fits = is_plain and given.states.device.type == "cpu" and given.head.dtype == given.states.dtype == torch.bfloat16
-    return kernels() if fits else None
+    fits = is_plain and given.head.dtype == given.states.dtype and not torch.is_autocast_enabled(device)
+    return kernels(given.states.dtype, device) if fits else None
 
 
 def _in_place(

@@ -5,8 +5,8 @@ Shape letters: T tokens, S segments of a group, L their longest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -22,7 +22,8 @@ FREE_WASTE = 16_384
 class Group:
     """Segments of like length: ``starts[S]`` in the stream and ``lengths[S]``.
 
-    The same as rows[S * L] of the stream (0 in empty slots), and which slots[S, L] are real; None: all.
+    The same as rows[S * L] of the stream (0 in empty slots), and which slots[S, L] are real; None: all. Where the segments go
+    on from one ``parent``, that is where its tokens begin and end.
     """
 
     starts: torch.Tensor
@@ -31,6 +32,17 @@ class Group:
     longest: int
     rows: torch.Tensor | slice
     real: torch.Tensor | None
+    parent: tuple[int, int] = (0, 0)
+
+    @property
+    def before(self) -> slice:
+        """The parent's tokens in the stream."""
+        return slice(*self.parent)
+
+    @property
+    def num_before(self) -> int:
+        """Keys that every segment sees before its own."""
+        return self.parent[1] - self.parent[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,23 +53,36 @@ class Segments:
     num_tokens: int
 
 
-def plan_segments(bounds: Sequence[int], device: torch.device | str = "cpu") -> Segments:
-    """Group the segments between ``bounds[S+1]`` by length, so that little is padded."""
-    spans = sorted(pairwise(bounds), key=lambda span: span[0] - span[1])  # the longest first, the order kept otherwise
-    groups = []
+def plan_segments(bounds: Sequence[int], device: torch.device | str = "cpu", parents: Sequence[int] = ()) -> Segments:
+    """Group the segments between ``bounds[S+1]`` by length, so that little is padded; those of one parent by themselves."""
+    every = list(pairwise(bounds))
+    families: dict[int, list[tuple[int, int]]] = {}
+    for span, parent in zip(every, parents or [-1] * len(every), strict=True):
+        families.setdefault(parent, []).append(span)
+    groups: list[Group] = []
+    for parent, spans in families.items():
+        groups += _by_length(spans, every[parent] if parent >= 0 else (0, 0), device)
+    return Segments(tuple(groups), bounds[-1])
+
+
+def _by_length(
+    spans: Sequence[tuple[int, int]], parent: tuple[int, int], device: torch.device | str
+) -> Iterator[Group]:
+    spans = sorted(spans, key=lambda span: span[0] - span[1])  # the longest first, the order kept otherwise
+    shared = parent[1] - parent[0]
     start = 0
     while start < len(spans):
         longest = spans[start][1] - spans[start][0]
         end, cells = start, 0
         while end < len(spans):
             length = spans[end][1] - spans[end][0]
-            if longest * longest * (end + 1 - start) > MOST_WASTE * (cells + length * length) + FREE_WASTE:
+            new = length * (shared + length)
+            if longest * (shared + longest) * (end + 1 - start) > MOST_WASTE * (cells + new) + FREE_WASTE:
                 break
-            cells += length * length
+            cells += new
             end += 1
-        groups.append(_group(spans[start:end], longest, device))
+        yield replace(_group(spans[start:end], longest, device), parent=parent)
         start = end
-    return Segments(tuple(groups), bounds[-1])
 
 
 def _group(spans: Sequence[tuple[int, int]], longest: int, device: torch.device | str) -> Group:

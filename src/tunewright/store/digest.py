@@ -24,7 +24,7 @@ def digest_json(value: object) -> str:
     return hashlib.sha256(render_line(value)).hexdigest()
 
 
-SOURCES = frozenset({".py", ".c"})
+SOURCES = frozenset({".py", ".c", ".h"})
 """What code is written in."""
 
 

@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from tunewright.infer.batch import flatten, group_by_tokens
+from tunewright.infer.batch import flatten, flatten_shared, group_by_tokens
 from tunewright.types import Batch, Encoded, Ints
 
 WINDOW = 32
@@ -90,9 +90,15 @@ def token_weights(examples: Examples) -> list[torch.Tensor] | None:
 class Batches:
     """The batches of every epoch."""
 
-    def __init__(self, examples: Examples, *, batch_size: int, token_budget: int, seed: int) -> None:
-        """``batch_size`` in rows per update, ``token_budget`` in padded tokens per micro-batch."""
+    def __init__(
+        self, examples: Examples, *, batch_size: int, token_budget: int, seed: int, shares: bool = False
+    ) -> None:
+        """``batch_size`` in rows per update, ``token_budget`` in padded tokens per micro-batch.
+
+        With ``shares``, what rows of a micro-batch begin with alike is laid down once; targets are then per token.
+        """
         self.examples = examples
+        self.shares = shares
         self.batch_size = batch_size
         self.token_budget = token_budget
         self.seed = seed
@@ -114,7 +120,15 @@ class Batches:
     def micro_batches(self, step: int) -> Iterator[Batch]:
         """The update's rows as micro-batches within the token budget, longest first."""
         for group in self.groups(self.rows(step)):
-            yield self.examples.batch(group)
+            yield self.batch(group)
+
+    def batch(self, rows: Ints) -> Batch:
+        """A micro-batch of these rows, in the order given."""
+        if not self.shares:
+            return self.examples.batch(rows)
+        chosen = self.examples.take(rows)
+        stream, weights = flatten_shared(chosen.ids, token_weights(chosen) or [])
+        return Batch({"source": stream}, {"target": weights}, tuple(chosen.row_ids.tolist()), len(stream.ids))
 
     def groups(self, rows: Ints) -> list[Ints]:
         """Some rows cut into micro-batches within the token budget, longest first."""

@@ -51,7 +51,7 @@ class Train:
         )
         kernels: Literal["auto", "native", "torch"] = Option(
             "auto",
-            "What computes norms, activations, softmax and the update in bf16 on a CPU: kernels compiled on this machine, or "
+            "What computes norms, activations, softmax and the update on a CPU: kernels compiled on this machine, or "
             "torch's operators; auto compiles where there is a C compiler.",
         )
         device: Literal["auto", "cpu", "cuda", "mps"] = Option("auto", "Where to train.")

@@ -45,7 +45,7 @@ class LossFunction(Protocol):
 class Settings:
     """What does not change during a run.
 
-    ``dtype`` is that of the products; with ``copies`` a bf16 copy of the module computes, else the module itself by autocast.
+    ``dtype`` is that of the products; with ``copies`` what computes is made beside the module, else it is the module itself.
     """
 
     num_steps: int
@@ -78,7 +78,7 @@ class Loop:
         self.rate = rate
         self.settings = settings
         self.ranks = ranks
-        self.worker = Worker(module, settings.dtype if settings.copies else "fp32")
+        self.worker = Worker(module, settings.dtype if settings.copies else None)
         self.whole = ranks.wrap(self.worker.module, loss_function, is_copy=self.worker.module is not module)
         self.update = Update(module, optimizer, self.worker, settings.clip_norm)
         self.step = 0

@@ -44,7 +44,7 @@ def make_plan(config: Train.Config, base: Base, num_rows: int, lr_factor: float 
             device,
             threads,
             dtype,
-            choose_kernels(config.kernels, str(device.value), str(dtype.value)),
+            choose_kernels(config.kernels, str(device.value)),
             _asked("token_budget", config.token_budget)
             or Choice("train.token_budget", USUAL_BUDGET, "fits any laptop"),
             _asked("epochs", config.epochs) or _enough_epochs(num_rows, config.batch_size),

@@ -58,12 +58,12 @@ def choose_device(wanted: str) -> Choice:
     return Choice("train.device", wanted, "as asked")
 
 
-def choose_kernels(wanted: str, device: str, dtype: str) -> Choice:
-    """``native`` or ``torch``: what computes the element-wise parts. Native ones are for bf16 on a CPU."""
+def choose_kernels(wanted: str, device: str) -> Choice:
+    """``native`` or ``torch``: what computes the element-wise parts. Native ones are for a CPU."""
     if wanted != "auto":
         return Choice("train.kernels", wanted, "as asked")
-    if device != "cpu" or dtype != "bf16":
-        return Choice("train.kernels", "torch", f"native kernels are for bf16 on a CPU, this is {dtype} on {device}")
+    if device != "cpu":
+        return Choice("train.kernels", "torch", f"native kernels are for a CPU, this is {device}")
     found = built()
     return Choice("train.kernels", "torch" if found.library is None else "native", found.reason)
 

@@ -224,7 +224,7 @@ class Group(Alone):
         for number in range(num_groups):
             self._is_last = number == num_groups - 1
             counts = number < len(shares[self.rank])
-            yield batches.examples.batch(shares[self.rank][number] if counts else rows[:1]), counts
+            yield batches.batch(shares[self.rank][number] if counts else rows[:1]), counts
 
     def accumulating(self) -> AbstractContextManager[None]:
         """DDP sums with the last micro-batch alone."""

@@ -16,6 +16,7 @@ from tunewright.train.committing import Commits
 from tunewright.train.drive import Drive, Fit, Watch
 from tunewright.train.loop import Loop, LossFunction, Settings
 from tunewright.train.optim import make_optimizer
+from tunewright.train.prefixes import can_share
 from tunewright.train.ranks import ALONE
 from tunewright.train.schedule import rate_at
 from tunewright.types import Checkpoint, Objective, Tell, tell_nobody
@@ -52,7 +53,11 @@ def make_loop(fit: Fit, examples: Examples) -> Loop:
         fit.trainable.module, loss_function, device=str(plan["train.device"]), dtype=str(plan["train.dtype"])
     )
     batches = Batches(
-        examples, batch_size=config.batch_size, token_budget=int(plan["train.token_budget"]), seed=fit.seed
+        examples,
+        batch_size=config.batch_size,
+        token_budget=int(plan["train.token_budget"]),
+        seed=fit.seed,
+        shares=examples.per_token and can_share(module),
     )
     num_steps = int(plan["train.epochs"]) * batches.steps_per_epoch
     lr = float(plan["train.lr"])
@@ -68,7 +73,7 @@ def make_loop(fit: Fit, examples: Examples) -> Loop:
             clip_norm=config.clip_norm,
             dtype="fp32" if ranks.keeps_precision else str(plan["train.dtype"]),
             device=str(plan["train.device"]),
-            copies=fit.trainable.look_ahead is None,
+            copies=fit.trainable.look_ahead is None and not ranks.keeps_precision,
         ),
         ranks=ranks,
     )

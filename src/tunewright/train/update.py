@@ -36,8 +36,8 @@ class Update:
         left = self._gradients()
         if not isinstance(self.optimizer, KernelAdamw):
             return torch.nn.utils.get_total_norm(left)
-        held = [each.contiguous() for each in self.worker.held().values()]
-        return self.optimizer.native.square_sum([*held, *left]).sqrt().float()
+        held = self.worker.held().values()
+        return self.optimizer.native.square_sum([each.contiguous() for each in (*held, *left)]).sqrt().float()
 
     def apply(self, norm: torch.Tensor, finite: torch.Tensor) -> None:
         """Scale the gradients down to the clipping norm (Pascanu et al. 2013, algorithm 1) and step, if ``finite``."""

@@ -1,4 +1,4 @@
-"""The module that computes: in bf16 a copy of the one that is trained, whose weights stay in fp32.
+"""The module that computes: fused layers around the trained weights, in bf16 around a copy of them.
 
 An update in bf16 alone would lose every step smaller than a 256th of its weight. So the optimiser holds the trained weights in
 fp32, forward and backward run on their bf16 copies, and each gradient is added in fp32 the moment it is whole (mixed precision,
@@ -9,28 +9,35 @@ buffers such as the frequencies of rotary positions are shared and keep their pr
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 
-from tunewright.train.fused.fuse import fuse
+from tunewright.train.fused.fuse import can_fuse, fuse
 
 
 class Worker:
-    """Computes with ``module``; where that is a copy, gradients flow into the original and its weights come back."""
+    """Computes with ``module``; where that is another than the original, gradients flow into the original.
 
-    def __init__(self, original: torch.nn.Module, dtype: str) -> None:
-        """``dtype`` is ``bf16`` for a copy, or ``fp32`` to compute with the original itself."""
+    In bf16 it is a copy, to which new weights come back. In fp32 it is a second set of layers around the same weights, made
+    where the layers can be fused; weights that are joined lie in one matrix, of which the original's are views from then on.
+    """
+
+    def __init__(self, original: torch.nn.Module, dtype: str | None) -> None:
+        """``dtype`` is ``bf16`` or ``fp32``; None computes with the original as it is."""
         self.module = original
         self.holds_gradients = False
         self._pairs: list[tuple[torch.nn.Parameter, tuple[torch.nn.Parameter, ...]]] = []
-        if dtype != "bf16":
-            return
+        if dtype == "bf16":
+            self._copy(original)
+        elif dtype == "fp32" and can_fuse(original, torch.float32):
+            self._share(original)
+
+    def _copy(self, original: torch.nn.Module) -> None:
         twins = {id(value): _twin(value) for value in original.parameters()}
-        memo: dict[int, object] = {**twins, **{id(value): value for value in original.buffers()}}
-        self.module = copy.deepcopy(original, memo)
+        self.module = copy.deepcopy(original, {**twins, **_themselves(original.buffers())})
         trained = {id(twins[id(value)]): value for value in original.parameters() if value.requires_grad}
-        for joined in fuse(self.module):
+        for joined in fuse(self.module, torch.bfloat16):
             found = tuple(trained.pop(id(part)) for part in joined.parts if id(part) in trained)
             if found:
                 self._pairs.append((joined.whole, found))
@@ -38,6 +45,15 @@ class Worker:
         self._pairs += [(by_id[key], (value,)) for key, value in trained.items()]
         for twin, values in self._pairs:
             twin.register_post_accumulate_grad_hook(self._handing_over(values))  # type: ignore[no-untyped-call]
+
+    def _share(self, original: torch.nn.Module) -> None:
+        shared = [*original.parameters(), *original.buffers()]
+        self.module = copy.deepcopy(original, _themselves(shared))
+        for joined in fuse(self.module, torch.float32):
+            for part, rows in zip(joined.parts, _rows(joined.whole.detach(), joined.parts), strict=True):
+                part.data = rows
+            if joined.whole.requires_grad:
+                joined.whole.register_post_accumulate_grad_hook(_divide(joined.parts))  # type: ignore[no-untyped-call]
 
     def take_up(self) -> None:
         """Compute with the original's weights of now."""
@@ -85,6 +101,23 @@ class Worker:
             twin.grad = None
 
         return hand_over
+
+
+def _divide(parts: Sequence[torch.nn.Parameter]) -> Callable[[torch.Tensor], None]:
+    """A hook that gives each part its rows of a whole gradient."""
+
+    def divide(whole: torch.Tensor) -> None:
+        assert whole.grad is not None
+        for part, rows in zip(parts, _rows(whole.grad, parts), strict=True):
+            part.grad = rows if part.grad is None else part.grad.add_(rows)
+        whole.grad = None
+
+    return divide
+
+
+def _themselves(values: Iterable[torch.Tensor]) -> dict[int, object]:
+    """What makes ``deepcopy`` share these."""
+    return {id(value): value for value in values}
 
 
 def _twin(value: torch.nn.Parameter) -> torch.nn.Parameter:

@@ -78,11 +78,16 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """Flattened token ids without padding: ids[T], positions[T], and segment bounds[S+1] with bounds[0]=0, bounds[S]=T."""
+    """Flattened token ids without padding: ids[T], positions[T], and segment bounds[S+1] with bounds[0]=0, bounds[S]=T.
+
+    Where rows share what they begin with, ``parents[S]`` names the segment that each one goes on from, -1 for none; a parent has
+    none itself.
+    """
 
     ids: torch.Tensor
     positions: torch.Tensor
     bounds: torch.Tensor
+    parents: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

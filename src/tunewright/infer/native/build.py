@@ -25,6 +25,7 @@ from tunewright.store.digest import digest_json, sha256_file
 from tunewright.store.home import cache_folder
 
 SOURCE = Path(__file__).parent / "kernels.c"
+PARTS = (SOURCE, SOURCE.with_name("layers.h"))
 LIBRARY = "kernels.so"
 SECONDS = 120
 FLAGS = ("-O3", "-std=c11", "-fPIC", "-fopenmp", "-fno-math-errno", "-fno-trapping-math")
@@ -58,7 +59,7 @@ def _compiled(compiler: str) -> Path:
     flags = [*FLAGS, *_target_flags()]
     stands = Path(compiler).resolve()
     state = stands.stat()
-    key = digest_json([sha256_file(SOURCE), str(stands), state.st_size, state.st_mtime_ns, flags, _features()])
+    key = digest_json([*map(sha256_file, PARTS), str(stands), state.st_size, state.st_mtime_ns, flags, _features()])
     target = cache_folder() / "native" / key[:32]
     found = open_artifact(target, key)
     if found is None:

@@ -1,6 +1,7 @@
 """The kernels as functions of tensors: what each takes and gives, and the names by which C knows it.
 
-Tensors are contiguous, on the CPU, bf16 unless another dtype is named. Shape letters: N rows, H width, K keys, V vocabulary.
+Tensors are contiguous, on the CPU, and of the kernels' own dtype unless another one is named: bf16 or fp32, with fp32 inside.
+Shape letters: N rows, H width, K keys, V vocabulary.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 
@@ -22,33 +23,45 @@ BLOCK = 64
 MOST_KEYS = 8192
 """Keys of one row that the softmax can hold."""
 
-_POINTER, _SIZE, _FLOAT, _WORD, _INT = (
-    ctypes.c_void_p,
-    ctypes.c_int64,
-    ctypes.c_float,
-    ctypes.c_uint32,
-    ctypes.c_int,
-)
-_TYPES = {"p": _POINTER, "n": _SIZE, "f": _FLOAT, "w": _WORD, "i": _INT}
-_SIGNATURES = {
-    "rms_norm": "pppfpppnnfi",
-    "rms_norm_back": "pppfppppnnni",
-    "layer_norm": "ppppppppnnfwwfi",
-    "layer_norm_back": "ppppppppnnnwwfi",
-    "drop": "ppnnwwfi",
-    "swiglu": "ppnni",
-    "swiglu_back": "pppnni",
-    "rotate": "pppnnnnfi",
-    "lay": "ppppnnnnnni",
-    "take": "ppppnnnnnni",
-    "softmax": "pppnnnnnnfwwfi",
-    "softmax_back": "ppnnfwwfi",
-    "cross_entropy": "ppppnnii",
-    "squares": "ppni",
-    "squares_bf16": "ppni",
-    "adamw": "pppppnfffffffi",
-    "adamw_bf16": "pppppnfffffffi",
+_POINTER = ctypes.c_void_p
+_TYPES = dict.fromkeys("rsdlp", _POINTER) | {
+    "n": ctypes.c_int64, "f": ctypes.c_float, "w": ctypes.c_uint32, "i": ctypes.c_int,
+}  # fmt: skip
+_DTYPES = {"s": torch.float32, "d": torch.float64, "l": torch.int64}
+"""Letters of an argument: a tensor of the kernels' own dtype (r), of another one, an address (p); or a number."""
+
+_LAYERS = {
+    "rms_norm": "rrrfrrsnnfi",
+    "rms_norm_back": "rrrfsrrsnnni",
+    "layer_norm": "rrrrrrssnnfwwfi",
+    "layer_norm_back": "rrrssrrsnnnwwfi",
+    "drop": "rrnnwwfi",
+    "swiglu": "rrnni",
+    "swiglu_back": "rrrnni",
+    "geglu": "rrnni",
+    "geglu_back": "rrrnni",
+    "rotate": "rssnnnnfi",
+    "lay": "prllnnnnnni",
+    "take": "rpllnnnnnni",
+    "softmax": "rrlnnnnnnfwwfi",
+    "softmax_back": "rrnnfwwfi",
+    "cross_entropy": "rlssnnii",
 }
+"""Functions that exist in each dtype."""
+
+_UPDATES = {
+    "squares_fp32": "sdni",
+    "squares_bf16": "rdni",
+    "adamw_fp32": "ssssrnfffffffi",
+    "adamw_bf16": "sssrrnfffffffi",
+}
+"""Functions whose gradients and copies have a dtype of their own: here ``r`` is bf16."""
+
+_SUFFIXES = {torch.bfloat16: "bf16", torch.float32: "fp32"}
+
+
+Gate = Literal["swiglu", "geglu"]
+"""silu(a) b (Shazeer 2020, equation 6), or gelu(a) b with the gelu by tanh (equation 5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,21 +97,30 @@ class AdamwNumbers(NamedTuple):
 
 
 class Kernels:
-    """The opened library; one method for each of its functions."""
+    """The opened library; one method for each of its functions, which all take tensors of one dtype."""
 
-    def __init__(self, library: ctypes.CDLL) -> None:
+    def __init__(self, library: ctypes.CDLL, dtype: torch.dtype) -> None:
         """Declare every function's arguments."""
-        self._functions: dict[str, Any] = {}
-        for name, signature in _SIGNATURES.items():
-            function = getattr(library, name)
-            function.argtypes = [_TYPES[letter] for letter in signature]
-            function.restype = None
-            self._functions[name] = function
+        self.dtype = dtype
+        self._functions: dict[str, tuple[Any, str, torch.dtype]] = {}
+        for name, letters in _LAYERS.items():
+            self._declare(name, getattr(library, f"{name}_{_SUFFIXES[dtype]}"), letters, dtype)
+        for name, letters in _UPDATES.items():
+            self._declare(name, getattr(library, name), letters, torch.bfloat16)
+
+    def _declare(self, name: str, function: Any, letters: str, dtype: torch.dtype) -> None:
+        function.argtypes = [_TYPES[letter] for letter in letters]
+        function.restype = None
+        self._functions[name] = function, letters, dtype
 
     def call(self, name: str, *arguments: Any) -> None:
         """Call a function with tensors for its pointers; the number of threads is torch's."""
-        given = [_address(each) if isinstance(each, torch.Tensor) else each for each in arguments]
-        self._functions[name](*given, torch.get_num_threads())
+        function, letters, dtype = self._functions[name]
+        given = [
+            _address(each, _DTYPES.get(letter, dtype)) if isinstance(each, torch.Tensor) else each
+            for each, letter in zip(arguments, letters, strict=False)
+        ]
+        function(*given, torch.get_num_threads())
 
     # -- norms
 
@@ -187,18 +209,18 @@ class Kernels:
 
     # -- activations and positions
 
-    def swiglu(self, x: torch.Tensor) -> torch.Tensor:
-        """silu(gate) * up [N, H] of [gate, up][N, 2H]."""
+    def gated(self, name: Gate, x: torch.Tensor) -> torch.Tensor:
+        """gate(a) * b [N, H] of [a, b][N, 2H]."""
         num, width = _rows(x)
         y = x.new_empty(num, width // 2)
-        self.call("swiglu", x, y, num, width // 2)
+        self.call(name, x, y, num, width // 2)
         return y
 
-    def swiglu_back(self, flow: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        """The gradient of [gate, up][N, 2H]."""
+    def gated_back(self, name: Gate, flow: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """The gradient of [a, b][N, 2H]."""
         num, width = _rows(x)
         grad = torch.empty_like(x)
-        self.call("swiglu_back", flow, x, grad, num, width // 2)
+        self.call(f"{name}_back", flow, x, grad, num, width // 2)
         return grad
 
     def rotate_(
@@ -233,6 +255,7 @@ class Kernels:
         """The way back, into ``rows``."""
         assert _lies_together(rows), "rows are written where they lie"
         size, heads, longest, width = laid.shape
+        assert longest == int(lengths.max()), "what is laid out has a slot for each token"
         groups, stride = size // len(starts), rows.stride(0)
         sizes = (len(starts), longest, groups, heads, width, stride)
         self.call("take", laid.contiguous(), rows.data_ptr(), starts, lengths, *sizes)
@@ -315,25 +338,27 @@ def use_kernels(wanted: bool) -> None:
     _settings["wanted"] = wanted
 
 
-def kernels() -> Kernels | None:
-    """The kernels of this machine, or None where they are not wanted or could not be compiled."""
-    return _opened() if _settings["wanted"] else None
+def kernels(dtype: torch.dtype = torch.bfloat16, device: str = "cpu") -> Kernels | None:
+    """The kernels for tensors of this dtype, or None where there are none, or none are wanted, or could be compiled."""
+    known = dtype in _SUFFIXES and device == "cpu"
+    return _opened(dtype) if known and _settings["wanted"] else None
 
 
-@lru_cache(maxsize=1)
-def _opened() -> Kernels | None:
+@lru_cache(maxsize=len(_SUFFIXES))
+def _opened(dtype: torch.dtype) -> Kernels | None:
     library = built().library
-    return None if library is None else Kernels(library)
+    return None if library is None else Kernels(library, dtype)
 
 
-def _address(tensor: torch.Tensor) -> int:
+def _address(tensor: torch.Tensor, dtype: torch.dtype) -> int:
+    assert tensor.dtype == dtype, f"this kernel takes {dtype} here, not {tensor.dtype}"
     assert tensor.is_contiguous(), "a kernel takes contiguous tensors"
     assert tensor.device.type == "cpu", "a kernel takes tensors on the CPU"
     return tensor.data_ptr()
 
 
 def _typed(name: str, grad: torch.Tensor) -> str:
-    return f"{name}_bf16" if grad.dtype == torch.bfloat16 else name
+    return f"{name}_{_SUFFIXES[grad.dtype]}"
 
 
 def _lies_together(rows: torch.Tensor) -> bool:

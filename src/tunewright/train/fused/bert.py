@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from tunewright.infer.attention import Heads, attend_joined
-from tunewright.infer.flat import positions_of
+from tunewright.infer.flat import positions_of, take_rows
 from tunewright.infer.native.functions import Kernels
 from tunewright.infer.segments import Segments, plan_segments
 from tunewright.train.fused.join import Apply, Joined, join
@@ -64,12 +64,12 @@ class BertTrunk:
         learnt = getattr(config, "position_embedding_type", "absolute") in (None, "absolute")
         return config.model_type in FAMILIES and learnt and not config.is_decoder and not config.add_cross_attention
 
-    def __call__(self, stream: Stream) -> torch.Tensor:
-        """Hidden states[T, H] of the last layer."""
+    def __call__(self, stream: Stream, wanted: torch.Tensor | None = None) -> torch.Tensor:
+        """Hidden states[T, H] of the last layer, or those of the ``wanted[W]`` alone."""
         segments = plan_segments(stream.bounds.tolist())
         x_TH = self._embed(stream)
         for layer in self.layers:
-            x_TH = self._pass(layer, x_TH, segments)
+            x_TH = self._pass(layer, x_TH, segments, wanted if layer is self.layers[-1] else None)
         return x_TH
 
     def _embed(self, stream: Stream) -> torch.Tensor:
@@ -80,7 +80,8 @@ class BertTrunk:
         x_TH = add_layer_norm(self.kernels, words_TH, places_TH, embeddings.LayerNorm)
         return drop(self.kernels, x_TH, _chance(embeddings.dropout))
 
-    def _pass(self, layer: _Layer, x_TH: torch.Tensor, segments: Segments) -> torch.Tensor:
+    def _pass(self, layer: _Layer, x_TH: torch.Tensor, segments: Segments, wanted: torch.Tensor | None) -> torch.Tensor:
+        """Behind the attention of the last layer, tokens that are not wanted are needed by nobody."""
         module = layer.module
         attention, after = module.attention.self, module.attention.output
         read = attend_joined(
@@ -92,6 +93,8 @@ class BertTrunk:
             causal=False,
             dropout=_chance(attention.dropout),
         )
+        if wanted is not None:
+            read, x_TH = take_rows(read, wanted), take_rows(x_TH, wanted)
         x_TH = add_layer_norm(self.kernels, layer.collect(read), x_TH, after.LayerNorm, _chance(after.dropout))
         added = layer.narrow(module.intermediate.intermediate_act_fn(layer.widen(x_TH)))
         return add_layer_norm(self.kernels, added, x_TH, module.output.LayerNorm, _chance(module.output.dropout))

@@ -3,6 +3,7 @@
     s, y = s + d, norm(s + d)      q, k, v = y W;  turned by position;  d = attention(q, k, v) W
     s, y = s + d, norm(s + d)      d = (silu(y G) * (y U)) D
 
+Qwen 3 norms each head of queries and keys before it is turned; SmolLM 3 leaves those of some layers as they are.
 Shape letters: T tokens, H hidden width.
 """
 
@@ -15,17 +16,20 @@ from typing import Any
 import torch
 
 from tunewright.infer.attention import Heads, Turns, attend_joined
+from tunewright.infer.flat import take_rows
 from tunewright.infer.native.functions import Kernels
 from tunewright.infer.segments import Segments, plan_segments
 from tunewright.train.fused.join import Apply, Joined, join
-from tunewright.train.fused.operators import add_rms_norm, rms_norm, swiglu
+from tunewright.train.fused.operators import Pair, add_rms_norm, gated, rms_norm
 from tunewright.types import Stream
 
-FAMILIES = frozenset({"llama", "mistral", "qwen2"})
+FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3", "smollm3"})
 
 
 @dataclass(frozen=True, slots=True)
-class _Layer:
+class Layer:
+    """A layer of a decoder with its projections joined; ``norms`` are those of each head of queries and of keys."""
+
     module: Any
     project: Apply
     collect: Apply
@@ -33,10 +37,16 @@ class _Layer:
     narrow: Apply
     heads: Heads
     window: int | None
+    norms: tuple[Any, Any] | None
 
 
 class LlamaTrunk:
     """Computes a trunk of the family on flattened tokens."""
+
+    families = FAMILIES
+    activation = "silu"
+    from_one = False
+    """Whether norms keep their weight minus one."""
 
     def __init__(self, trunk: Any, kernels: Kernels) -> None:
         """Join what can be joined in ``trunk``, in place."""
@@ -46,49 +56,75 @@ class LlamaTrunk:
         config = trunk.config
         self.layers = [self._layer(module, config) for module in trunk.layers[: config.num_hidden_layers]]
 
-    @staticmethod
-    def fits(trunk: Any) -> bool:
+    @classmethod
+    def fits(cls, trunk: Any) -> bool:
         """Whether the trunk is one of the family, with the activation that the kernel knows."""
-        return trunk.config.model_type in FAMILIES and trunk.config.hidden_act == "silu"
+        config = trunk.config
+        activation = getattr(config, "hidden_activation", None) or getattr(config, "hidden_act", None)
+        return config.model_type in cls.families and activation == cls.activation
 
-    def __call__(self, stream: Stream) -> torch.Tensor:
-        """Hidden states[T, H] of the last layer."""
-        segments = plan_segments(stream.bounds.tolist())
+    def __call__(self, stream: Stream, wanted: torch.Tensor | None = None) -> torch.Tensor:
+        """Hidden states[T, H] of the last layer, or those of the ``wanted[W]`` alone."""
+        segments = plan_segments(stream.bounds.tolist(), parents=stream.parents)
         turns = self._turns(stream.positions)
         total_TH: torch.Tensor = self.trunk.embed_tokens(stream.ids)
-        first = self.layers[0].module.input_layernorm
-        y_TH = rms_norm(self.kernels, total_TH, first.weight, first.variance_epsilon)
+        y_TH = self._norm(total_TH, self.layers[0].module.input_layernorm)
         following: Sequence[Any] = [*(layer.module.input_layernorm for layer in self.layers[1:]), self.trunk.norm]
-        for layer, norm in zip(self.layers, following, strict=True):
-            total_TH, y_TH = self._pass(layer, norm, total_TH, y_TH, segments, turns)
+        for layer, norm, turn in zip(self.layers, following, turns, strict=True):
+            read_TH = self._read(layer, y_TH, segments, turn)
+            if wanted is not None and layer is self.layers[-1]:  # behind its attention nobody needs the others
+                read_TH, total_TH = take_rows(read_TH, wanted), take_rows(total_TH, wanted)
+            total_TH, y_TH = self._add(layer, norm, total_TH, layer.collect(read_TH))
         return y_TH
 
-    def _pass(
-        self, layer: _Layer, norm: Any, total_TH: torch.Tensor, y_TH: torch.Tensor, segments: Segments, turns: Turns
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        module = layer.module
-        attention, between = module.self_attn, module.post_attention_layernorm
-        read = attend_joined(
-            layer.project(y_TH),
+    def _read(self, layer: Layer, y_TH: torch.Tensor, segments: Segments, turns: Turns | None) -> torch.Tensor:
+        """What the attention of a layer reads."""
+        attention = layer.module.self_attn
+        rows = layer.project(y_TH)
+        if layer.norms is not None:
+            rows = self._norm_heads(rows, layer.heads, *layer.norms)
+        return attend_joined(
+            rows,
             layer.heads,
             turns,
             segments,
             scale=float(attention.scaling),
             causal=True,
             window=layer.window,
-            dropout=float(attention.attention_dropout) if module.training else 0.0,
+            dropout=float(attention.attention_dropout) if layer.module.training else 0.0,
         )
-        added = layer.collect(read)
-        total_TH, y_TH = add_rms_norm(self.kernels, total_TH, added, between.weight, between.variance_epsilon)
-        added = layer.narrow(swiglu(self.kernels, layer.widen(y_TH)))
-        return add_rms_norm(self.kernels, total_TH, added, norm.weight, norm.variance_epsilon)
 
-    def _turns(self, positions: torch.Tensor) -> Turns:
-        cosines, sines = self.trunk.rotary_emb(torch.empty(0), positions.unsqueeze(0))
+    def _add(self, layer: Layer, following: Any, total_TH: torch.Tensor, added_TH: torch.Tensor) -> Pair:
+        """The sum with what the attention gave and with what is computed from it, and the norm that follows."""
+        total_TH, y_TH = self._add_norm(total_TH, added_TH, layer.module.post_attention_layernorm)
+        added_TH = layer.narrow(gated(self.kernels, "swiglu", layer.widen(y_TH)))
+        return self._add_norm(total_TH, added_TH, following)
+
+    def _norm(self, x: torch.Tensor, norm: Any) -> torch.Tensor:
+        return rms_norm(self.kernels, x, norm.weight, _epsilon(norm), from_one=self.from_one)
+
+    def _add_norm(self, x: torch.Tensor, add: torch.Tensor, norm: Any) -> Pair:
+        return add_rms_norm(self.kernels, x, add, norm.weight, _epsilon(norm), from_one=self.from_one)
+
+    def _norm_heads(self, rows: torch.Tensor, heads: Heads, of_queries: Any, of_keys: Any) -> torch.Tensor:
+        """Rows[T, (H + 2 G) D] with each head of queries and keys normed by itself."""
+        queries, keys, values = (part.flatten(1) for part in heads.split(rows))
+        normed = [
+            self._norm(part.reshape(-1, heads.width), norm).view(len(rows), -1)
+            for part, norm in ((queries, of_queries), (keys, of_keys))
+        ]
+        return torch.cat([*normed, values], dim=1)
+
+    def _turns(self, positions: torch.Tensor) -> list[Turns | None]:
+        """How each layer's queries and keys are turned; None: not at all."""
+        turns = self._turn(*self.trunk.rotary_emb(torch.empty(0), positions.unsqueeze(0)))
+        return [turns if getattr(layer.module.self_attn, "use_rope", True) else None for layer in self.layers]
+
+    def _turn(self, cosines: torch.Tensor, sines: torch.Tensor) -> Turns:
         half = cosines.shape[-1] // 2
         return Turns(self.kernels, cosines[0, :, :half].contiguous(), sines[0, :, :half].contiguous())
 
-    def _layer(self, module: Any, config: Any) -> _Layer:
+    def _layer(self, module: Any, config: Any) -> Layer:
         attention, mlp = module.self_attn, module.mlp
         groups = (
             [attention.q_proj, attention.k_proj, attention.v_proj], [attention.o_proj], [mlp.gate_proj, mlp.up_proj],
@@ -103,5 +139,10 @@ class LlamaTrunk:
         window = getattr(attention, "sliding_window", None)
         if config.model_type == "mistral":
             window = config.sliding_window
+        norms = (attention.q_norm, attention.k_norm) if hasattr(attention, "q_norm") else None
         project, collect, widen, narrow = applied
-        return _Layer(module, project, collect, widen, narrow, heads, None if window is None else int(window))
+        return Layer(module, project, collect, widen, narrow, heads, None if window is None else int(window), norms)
+
+
+def _epsilon(norm: Any) -> float:
+    return float(norm.eps if hasattr(norm, "eps") else norm.variance_epsilon)

@@ -1,4 +1,4 @@
-"""The kernels as differentiable operators on rows[N, H] in bf16. What the backward pass needs is kept, nothing more."""
+"""The kernels as differentiable operators on rows[N, H]. What the backward pass needs is kept, nothing more."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from tunewright.infer.native.functions import Dropout, Kernels, new_dropout
+from tunewright.infer.native.functions import Dropout, Gate, Kernels, new_dropout
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 
@@ -44,9 +44,9 @@ def drop(kernels: Kernels, x: torch.Tensor, dropout: float) -> torch.Tensor:
     return found
 
 
-def swiglu(kernels: Kernels, x: torch.Tensor) -> torch.Tensor:
-    """silu(gate) * up [N, H] of [gate, up][N, 2H] (Shazeer 2020, equation 6)."""
-    found: torch.Tensor = _Swiglu.apply(x, kernels)  # type: ignore[no-untyped-call]
+def gated(kernels: Kernels, name: Gate, x: torch.Tensor) -> torch.Tensor:
+    """The gated unit [N, H] of [a, b][N, 2H]."""
+    found: torch.Tensor = _Gated.apply(x, kernels, name)  # type: ignore[no-untyped-call]
     return found
 
 
@@ -117,14 +117,14 @@ class _Drop(torch.autograd.Function):
         return ctx.kernels.drop(grads[0].contiguous(), ctx.dropout), None, None
 
 
-class _Swiglu(torch.autograd.Function):
+class _Gated(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, kernels: Kernels) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor, kernels: Kernels, name: Gate) -> torch.Tensor:
         x = x.contiguous()
         ctx.save_for_backward(x)
-        ctx.kernels = kernels
-        return kernels.swiglu(x)
+        ctx.kernels, ctx.name = kernels, name
+        return kernels.gated(name, x)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> Any:
-        return ctx.kernels.swiglu_back(grads[0].contiguous(), *ctx.saved_tensors), None
+        return ctx.kernels.gated_back(ctx.name, grads[0].contiguous(), *ctx.saved_tensors), None, None
