@@ -137,7 +137,7 @@ def test_dropout_drops_its_share_and_keeps_the_mean_and_draws_the_same_mask_back
 def test_gated_unit(native: Kernels, name: Gate) -> None:
     torch.manual_seed(0)
     x = (draw(native, 40, 66) * 4).requires_grad_()
-    wide = x.detach().double()  # 1 + tanh cancels.requires_grad_()
+    wide = x.detach().double().requires_grad_()  # in fp32, 1 + tanh cancels
     gate, up = wide.chunk(2, dim=1)
     flow = [draw(native, 40, 33)]
     shaped = functional.silu(gate) if name == "swiglu" else functional.gelu(gate, approximate="tanh")
