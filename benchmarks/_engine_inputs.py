@@ -51,7 +51,22 @@ def main() -> None:
         ids, targets, labels = language_rows(base, number)
     else:
         ids, targets, labels = labelled_rows(base, number, Path(sys.argv[4]))
-    orders = {"drawn": np.arange(number).reshape(-1, job["batch_size"]).tolist(), "grouped": grouped(job, ids, targets)}
+    write(job, base, ids, targets, labels, out)
+
+
+def write(
+    job: dict[str, Any],
+    base: Base,
+    ids: Sequence[Sequence[int]],
+    targets: Sequence[Any],
+    labels: Sequence[str],
+    out: Path,
+) -> None:
+    """Everything that the measured processes read."""
+    orders = {
+        "drawn": np.arange(len(ids)).reshape(-1, job["batch_size"]).tolist(),
+        "grouped": grouped(job, ids, targets),
+    }
     model = stock_model(job, base, labels, out)
     found = {
         **job,

@@ -20,11 +20,12 @@ def test_every_proven_family_is_here() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(FAMILIES))
-@pytest.mark.parametrize("block", [256, 16])
+@pytest.mark.parametrize(("block", "short"), [(256, 256), (256, 0), (16, 0), (256, 9)])
 def test_states_and_every_gradient_equal_the_stock_forward(
-    name: str, block: int, monkeypatch: pytest.MonkeyPatch
+    name: str, block: int, short: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attention, "BLOCK", block)
+    monkeypatch.setattr(attention, "SHORT", short)
     stream = stream_of()
     plain = stock(name)
     fast = flattened(plain)
@@ -104,10 +105,10 @@ def test_dropout_drops_a_share_and_keeps_the_mean() -> None:
 
 
 def test_segments_of_like_length_share_a_product() -> None:
-    plan = plan_segments([0, 20, 39, 57, 400])
-    assert [(group.num_segments, group.longest) for group in plan.groups] == [(1, 343), (3, 20)]
+    plan = plan_segments([0, 20, 39, 57, 400]).groups()
+    assert [(group.num_segments, group.longest) for group in plan] == [(1, 343), (3, 20)]
     rows: list[int] = []
-    for group in plan.groups:
+    for group in plan:
         if isinstance(group.rows, slice):
             rows += range(400)[group.rows]
         else:

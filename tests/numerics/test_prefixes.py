@@ -81,12 +81,13 @@ def gap(mine: torch.Tensor, right: torch.Tensor) -> float:
 
 
 @pytest.mark.parametrize("all_weigh", [False, True])
-@pytest.mark.parametrize("block", [256, 8])
+@pytest.mark.parametrize(("block", "short"), [(256, 256), (256, 0), (8, 0), (256, 25)])
 @pytest.mark.parametrize("name", FAMILIES)
 def test_loss_and_gradients_are_those_of_rows_read_alone(
-    name: str, block: int, all_weigh: bool, monkeypatch: pytest.MonkeyPatch
+    name: str, block: int, short: int, all_weigh: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attention, "BLOCK", block)
+    monkeypatch.setattr(attention, "SHORT", short)
     model, given = model_of(name), examples(all_weigh)
     assert can_share(model)
     right = graded(model, given, shares=False)
@@ -98,6 +99,7 @@ def test_loss_and_gradients_are_those_of_rows_read_alone(
 
 def test_without_kernels_and_with_probabilities_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attention, "MOST_KEPT", 4)
+    monkeypatch.setattr(attention, "SHORT", 0)
     model, given = model_of("llama"), examples(all_weigh=True)
     right = graded(model, given, shares=False)
     use_kernels(False)

@@ -19,12 +19,19 @@ from typing import Any
 
 import torch
 
+from tunewright.infer.attention_short import KeptShort, add_to_parents, grade_short, read_short
 from tunewright.infer.attention_steps import Steps, View, choose_steps
-from tunewright.infer.native.functions import Kernels
+from tunewright.infer.native.functions import Kernels, kernels
 from tunewright.infer.segments import Group, Segments
 
 BLOCK = 256
 """Queries of one causal block: what lies above the diagonal costs at most half a block per query."""
+
+SHORT = 256
+"""Segments that see at most so many keys are read by one kernel, where there is one."""
+
+EVERY = 1 << 40
+"""A window that nothing reaches."""
 
 MOST_KEPT = 1024
 """Segments up to this length keep their probabilities: 2 MB to a head in bf16. Longer ones make them again."""
@@ -101,6 +108,11 @@ class _Options:
     window: int | None
     dropout: float
 
+    @property
+    def most_seen(self) -> int:
+        """Keys that a query sees at most, up to its own; 0: all, on both sides."""
+        return (self.window or EVERY) if self.causal else 0
+
 
 @dataclass(frozen=True, slots=True)
 class _Block:
@@ -165,35 +177,62 @@ class Kept:
     blocks: list[tuple[torch.Tensor, Any]]
 
 
-def read_segments(rows: Laid, segments: Segments, options: _Options, *, keeps: bool) -> tuple[torch.Tensor, list[Kept]]:
+@dataclass(frozen=True, slots=True)
+class KeptSegments:
+    """The same of all segments: of the short ones, where a kernel reads them, and of each group of the others."""
+
+    short: KeptShort | None
+    groups: list[Kept]
+    above: int
+    """The keys that segments of groups see at least, but one."""
+
+
+def read_segments(
+    rows: Laid, segments: Segments, options: _Options, *, keeps: bool
+) -> tuple[torch.Tensor, KeptSegments]:
     """What queries[T, H, D] read of keys[T, G, D] and values[T, G, D]: [T, H, D]; and what ``grade_segments`` needs."""
     read = rows[0].new_empty(rows[0].shape)
-    kept: list[Kept] = []
+    native = kernels(read.dtype, read.device.type)
+    above = 0 if native is None else SHORT
+    table, short = segments.short(above), None
+    if native is not None and table is not None:
+        short = read_short(
+            native, rows, read, table, scale=options.scale, window=options.most_seen, dropout=options.dropout
+        )
+    kept = KeptSegments(short, [], above)
     with torch.autocast(read.device.type, enabled=False):
-        for group in segments.groups:
-            steps = choose_steps(read, group.num_before + group.longest, options.scale)
-            q, k, v = laid = _laid_out(group, rows, steps)
-            found, blocks = torch.empty_like(q), []
-            for block in _blocks(group, options):
-                chances, used, mask = steps.forward(
-                    _scores(q, k, block), _view(group, k, block, options), options.dropout
-                )
-                piece = torch.bmm(used, v[:, block.first : block.last])
-                found[:, :, block.start : block.stop] = piece.view(len(piece), q.shape[1], block.stop - block.start, -1)
-                if keeps and _keeps(group, options):
-                    blocks.append((chances, mask))
-            steps.take(group, found, read)
+        for group in segments.groups(above):
+            found = _read_group(group, rows, read, options)
             if keeps:
-                kept.append(Kept(laid, blocks))
+                kept.groups.append(found)
     return read, kept
 
 
-def grade_segments(kept: list[Kept], flow: torch.Tensor, targets: Laid, segments: Segments, options: _Options) -> None:
+def _read_group(group: Group, rows: Laid, read: torch.Tensor, options: _Options) -> Kept:
+    steps = choose_steps(read, group.num_before + group.longest, options.scale)
+    q, k, v = laid = _laid_out(group, rows, steps)
+    found, blocks = torch.empty_like(q), []
+    for block in _blocks(group, options):
+        chances, used, mask = steps.forward(_scores(q, k, block), _view(group, k, block, options), options.dropout)
+        piece = torch.bmm(used, v[:, block.first : block.last])
+        found[:, :, block.start : block.stop] = piece.view(len(piece), q.shape[1], block.stop - block.start, -1)
+        if _keeps(group, options):
+            blocks.append((chances, mask))
+    steps.take(group, found, read)
+    return Kept(laid, blocks)
+
+
+def grade_segments(
+    kept: KeptSegments, flow: torch.Tensor, targets: Laid, segments: Segments, options: _Options
+) -> None:
     """Write the gradients of queries, keys and values into ``targets``, given that of what was read."""
     num_kv = targets[1].shape[1]
     shared: list[tuple[Group, Laid]] = []
+    short, spill = segments.short(kept.above), None
+    if kept.short is not None and short is not None:
+        spill = grade_short(kept.short, flow, targets, short, scale=options.scale, window=options.most_seen)
     with torch.autocast(flow.device.type, enabled=False):
-        for group, each in zip(segments.groups, kept, strict=True):
+        for group, each in zip(segments.groups(kept.above), kept.groups, strict=True):
             steps = choose_steps(flow, group.num_before + group.longest, options.scale)
             found = _group_gradients(group, each, steps.lay(group, flow, num_kv, is_flow=True), options, steps)
             own = found[0], *(each[:, :, group.num_before :] for each in found[1:])
@@ -206,6 +245,8 @@ def grade_segments(kept: list[Kept], flow: torch.Tensor, targets: Laid, segments
             part = gradient[:, 0, : group.num_before].reshape(num_kv, group.num_segments, group.num_before, -1)
             wide = torch.promote_types(part.dtype, torch.float32)
             target[group.before] += part.sum(dim=1, dtype=wide).transpose(0, 1).to(target.dtype)
+    if spill is not None and short is not None:
+        add_to_parents(short, spill, targets)
 
 
 def _group_gradients(group: Group, kept: Kept, flow: torch.Tensor, options: _Options, steps: Steps) -> Laid:

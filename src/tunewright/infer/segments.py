@@ -46,23 +46,77 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Segments:
-    """How the T tokens of a stream are attended to: groups that cover every segment once."""
+class Short:
+    """Segments that see few keys, as a table for the kernels: spans[S, 6] and what flows back to parents.
 
-    groups: tuple[Group, ...]
-    num_tokens: int
+    A span: where its tokens begin and how many there are, the same of its parent, which row of what flows back to parents is its
+    first, and which random number, were there one head. ``longest`` counts keys; of each parent, ``families`` has the tokens and
+    the first of those rows for each of its children.
+    """
+
+    spans: torch.Tensor
+    longest: int
+    spilled: int
+    families: tuple[tuple[slice, tuple[int, ...]], ...]
+
+
+class Segments:
+    """How the tokens of a stream are attended to: spans that lie end to end, and the span that each goes on from, if any."""
+
+    def __init__(self, spans: Sequence[tuple[int, int]], parents: Sequence[int], device: torch.device | str) -> None:
+        """``parents[S]`` are numbers of spans, -1 for none."""
+        self.spans = spans
+        self.parents = parents
+        self.device = device
+        self._groups: dict[int, tuple[Group, ...]] = {}
+        self._short: dict[int, Short | None] = {}
+
+    def groups(self, above: int = 0) -> tuple[Group, ...]:
+        """Those that see more than ``above`` keys, by length, so that little is padded; those of one parent by themselves."""
+        if above not in self._groups:
+            families: dict[int, list[tuple[int, int]]] = {}
+            for span, parent in zip(self.spans, self.parents, strict=True):
+                if self._num_keys(span, parent) > above:
+                    families.setdefault(parent, []).append(span)
+            found: list[Group] = []
+            for parent, spans in families.items():
+                found += _by_length(spans, self._parent(parent), self.device)
+            self._groups[above] = tuple(found)
+        return self._groups[above]
+
+    def short(self, most: int) -> Short | None:
+        """Those that see at most so many keys; None if there are none."""
+        if most not in self._short:
+            self._short[most] = self._table(most)
+        return self._short[most]
+
+    def _table(self, most: int) -> Short | None:
+        lines, longest, spilled, place = [], 0, 0, 0
+        families: dict[int, list[int]] = {}
+        for span, parent in zip(self.spans, self.parents, strict=True):
+            keys = self._num_keys(span, parent)
+            if keys > most:
+                continue
+            start, length, (first, end) = span[0], span[1] - span[0], self._parent(parent)
+            lines.append((start, length, first, end - first, spilled, place))
+            if parent >= 0:
+                families.setdefault(parent, []).append(spilled)
+            longest, spilled, place = max(longest, keys), spilled + end - first, place + length * keys
+        shared = tuple((slice(*self.spans[parent]), tuple(rows)) for parent, rows in families.items())
+        return Short(torch.tensor(lines), longest, spilled, shared) if lines else None
+
+    def _num_keys(self, span: tuple[int, int], parent: int) -> int:
+        first, end = self._parent(parent)
+        return span[1] - span[0] + end - first
+
+    def _parent(self, parent: int) -> tuple[int, int]:
+        return self.spans[parent] if parent >= 0 else (0, 0)
 
 
 def plan_segments(bounds: Sequence[int], device: torch.device | str = "cpu", parents: Sequence[int] = ()) -> Segments:
-    """Group the segments between ``bounds[S+1]`` by length, so that little is padded; those of one parent by themselves."""
-    every = list(pairwise(bounds))
-    families: dict[int, list[tuple[int, int]]] = {}
-    for span, parent in zip(every, parents or [-1] * len(every), strict=True):
-        families.setdefault(parent, []).append(span)
-    groups: list[Group] = []
-    for parent, spans in families.items():
-        groups += _by_length(spans, every[parent] if parent >= 0 else (0, 0), device)
-    return Segments(tuple(groups), bounds[-1])
+    """The segments between ``bounds[S+1]``, and the parent of each, -1 for none; no parents: none has one."""
+    spans = list(pairwise(bounds))
+    return Segments(spans, parents or [-1] * len(spans), device)
 
 
 def _by_length(

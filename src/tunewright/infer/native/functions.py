@@ -16,12 +16,19 @@ import torch
 
 from tunewright.errors import MachineError
 from tunewright.infer.native.build import built
+from tunewright.infer.segments import Short
 
 BLOCK = 64
 """Rows that are summed together before their sums are added, always in the same order."""
 
 MOST_KEYS = 8192
 """Keys of one row that the softmax can hold."""
+
+PAD, QUERIES = 32, 32
+"""Rows of scratch are as long as this many numbers, once or more; queries are computed together by as many."""
+
+Rows = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Queries[T, H, D], keys[T, G, D] and values[T, G, D]; the numbers of a head lie together."""
 
 _POINTER = ctypes.c_void_p
 _TYPES = dict.fromkeys("rsdlp", _POINTER) | {
@@ -46,6 +53,8 @@ _LAYERS = {
     "softmax": "rrlnnnnnnfwwfi",
     "softmax_back": "rrnnfwwfi",
     "cross_entropy": "rlssnnii",
+    "attend": "ppprslsnnnnnnnnnnnfwwfni",
+    "attend_back": "rpppslpppssnnnnnnnnnnnnnnnnnfwwfnni",
 }
 """Functions that exist in each dtype."""
 
@@ -289,6 +298,67 @@ class Kernels:
         keys = grads.shape[-1]
         self.call("softmax_back", grads, chances, grads.numel() // keys, keys, scale, *_drawn(dropout))
 
+    def attend(
+        self,
+        rows: Rows,
+        read: torch.Tensor,
+        sums: torch.Tensor,
+        short: Short,
+        *,
+        window: int,
+        scale: float,
+        dropout: Dropout,
+    ) -> None:
+        """Write what queries[T, H, D] read of keys[T, G, D] and values[T, G, D] in short segments into ``read[T, H, D]``.
+
+        ``sums[T, H]`` gets the logarithm of the sum of each row's exponentials. A query sees the ``window`` keys up to its own,
+        or all of its span where that is 0.
+        """
+        _, num_heads, width = read.shape
+        scratch, room = self._scratch(short.longest, width)
+        sizes = (len(short.spans), rows[1].shape[1], num_heads, width)
+        self.call(
+            "attend", *self._pointers(rows), read, sums, short.spans, scratch, *sizes, *_steps(rows), window, scale,
+            *_drawn(dropout), room,
+        )  # fmt: skip
+
+    def attend_back(
+        self,
+        flow: torch.Tensor,
+        rows: Rows,
+        sums: torch.Tensor,
+        targets: Rows,
+        short: Short,
+        *,
+        window: int,
+        scale: float,
+        dropout: Dropout,
+    ) -> torch.Tensor:
+        """Write the gradients of queries, keys and values into ``targets``; those of the parents' [2, any, G, D] in fp32."""
+        _, num_heads, width = flow.shape
+        num_kv = rows[1].shape[1]
+        scratch, room = self._scratch(short.longest, width)
+        spill = flow.new_empty(2, short.spilled, num_kv, width, dtype=torch.float32)
+        sizes = (len(short.spans), num_kv, num_heads, width)
+        self.call(
+            "attend_back", flow, *self._pointers(rows), sums, short.spans, *self._pointers(targets), spill, scratch, *sizes,
+            *_steps(rows), *_steps(targets), window, scale, *_drawn(dropout), room, short.spilled,
+        )  # fmt: skip
+        return spill
+
+    def _pointers(self, rows: Rows) -> list[int]:
+        for each in rows:
+            assert each.dtype == self.dtype, f"this kernel takes {self.dtype} here, not {each.dtype}"
+            assert each.stride(2) == 1, "the numbers of a head lie together"
+            assert each.device.type == "cpu", "a kernel takes tensors on the CPU"
+        return [each.data_ptr() for each in rows]
+
+    def _scratch(self, longest: int, width: int) -> tuple[torch.Tensor, int]:
+        """Room for each thread: five tables of all keys, and three of queries and two of scores for a block of queries."""
+        keys, wide = -(-longest // PAD) * PAD, -(-width // PAD) * PAD
+        room = 5 * keys * wide + QUERIES * (3 * wide + 2 * keys)
+        return torch.empty(room * torch.get_num_threads(), dtype=torch.float32), room
+
     def cross_entropy_(
         self, logits: torch.Tensor, ids: torch.Tensor, weights: torch.Tensor, wants: bool
     ) -> torch.Tensor:
@@ -365,6 +435,11 @@ def _lies_together(rows: torch.Tensor) -> bool:
     """Whether the heads of each of the rows[T, H, D] follow each other."""
     _, num_heads, width = rows.shape
     return rows.stride(2) == 1 and (num_heads == 1 or rows.stride(1) == width)
+
+
+def _steps(rows: Rows) -> list[int]:
+    """How far rows lie apart, and heads."""
+    return [step for each in rows for step in each.stride()[:2]]
 
 
 def _rows(x: torch.Tensor) -> tuple[int, int]:

@@ -71,6 +71,121 @@ static inline float kept(uint32_t place, uint32_t seed, uint32_t least, float fa
     return draw(place, seed) >= least ? factor : 0.0f;
 }
 
+/* ---- small products, for attention */
+
+int omp_get_thread_num(void); /* torch's, like all of OpenMP */
+
+#define EACH_TASK _Pragma("omp parallel for schedule(dynamic) num_threads(threads)")
+
+#if defined(__AVX512F__)
+#define LANES 16
+#elif defined(__AVX__)
+#define LANES 8
+#else
+#define LANES 4
+#endif
+typedef float lanes __attribute__((vector_size(LANES * 4), aligned(4)));
+
+#define QUERIES 32 /* computed together */
+
+/* Rounded up to whole vectors, in pairs. */
+static inline size whole(size n) { return (n + 2 * LANES - 1) / (2 * LANES) * (2 * LANES); }
+
+/* c[m, n] = a b, or c + a b, of a[m, k] with any steps and b[k, n]; n is a multiple of two vectors. Sums go up along k. */
+static void product(const float *a, size row_step, size step, const float *b, size b_step, float *c, size c_step, size m, size n,
+                    size k, int add) {
+    for (size i = 0; i < m; i += 4) {
+        size last = m - 1, at[4] = {i, i + 1 < last ? i + 1 : last, i + 2 < last ? i + 2 : last, i + 3 < last ? i + 3 : last};
+        const float *row0 = a + at[0] * row_step, *row1 = a + at[1] * row_step;
+        const float *row2 = a + at[2] * row_step, *row3 = a + at[3] * row_step;
+        for (size j = 0; j < n; j += 2 * LANES) {
+            lanes sums[4][2] = {0};
+            if (add)
+                for (size r = 0; r < 4; r++) {
+                    sums[r][0] = *(const lanes *)(c + at[r] * c_step + j);
+                    sums[r][1] = *(const lanes *)(c + at[r] * c_step + j + LANES);
+                }
+            for (size x = 0; x < k; x++) {
+                lanes one = *(const lanes *)(b + x * b_step + j), two = *(const lanes *)(b + x * b_step + j + LANES);
+                float p = row0[x * step], q = row1[x * step], r = row2[x * step], s = row3[x * step];
+                sums[0][0] += p * one, sums[0][1] += p * two;
+                sums[1][0] += q * one, sums[1][1] += q * two;
+                sums[2][0] += r * one, sums[2][1] += r * two;
+                sums[3][0] += s * one, sums[3][1] += s * two;
+            }
+            for (size r = 0; r < 4; r++) { /* a row that stands in for a missing one is written twice, with the same sums */
+                *(lanes *)(c + at[r] * c_step + j) = sums[r][0];
+                *(lanes *)(c + at[r] * c_step + j + LANES) = sums[r][1];
+            }
+        }
+    }
+}
+
+/* rows[n, wide] -> [wide, length], zero beyond n. */
+static void turn(const float *rows, size n, size wide, float *out, size length) {
+    for (size i = 0; i < wide; i++) {
+        float *target = out + i * length;
+        for (size row = 0; row < n; row++) target[row] = rows[row * wide + i];
+        for (size row = n; row < length; row++) target[row] = 0.0f;
+    }
+}
+
+/* Where a segment's tokens begin and how many there are, the same of its parent, where what flows back to that is written, and
+   the place of its first random word, to be multiplied by the heads. */
+struct Span {
+    size start, length, parent, before, spilled;
+    uint32_t place;
+};
+
+static inline struct Span span_at(const int64_t *spans, size at) {
+    const int64_t *line = spans + 6 * at;
+    struct Span span = {line[0], line[1], line[2], line[3], line[4], (uint32_t)line[5]};
+    return span;
+}
+
+static inline void clear(float *line, size low, size high, size end) {
+    for (size i = 0; i < low; i++) line[i] = 0.0f;
+    for (size i = high; i < end; i++) line[i] = 0.0f;
+}
+
+/* Scores -> their softmax over [low, high), zero elsewhere; the logarithm of the sum. */
+static float soften(float *line, size low, size high, size end) {
+    float most = -3.0e38f, total = 0.0f;
+#pragma omp simd reduction(max : most)
+    for (size i = low; i < high; i++) most = line[i] > most ? line[i] : most;
+#pragma omp simd reduction(+ : total)
+    for (size i = low; i < high; i++) total += line[i] = exponential(line[i] - most);
+    float share = 1.0f / total;
+#pragma omp simd
+    for (size i = low; i < high; i++) line[i] *= share;
+    clear(line, low, high, end);
+    return most + __builtin_logf(total);
+}
+
+/* The same softmax from the logarithm of its sum. */
+static void again(float *line, size low, size high, size end, float sum) {
+#pragma omp simd
+    for (size i = low; i < high; i++) line[i] = exponential(line[i] - sum);
+    clear(line, low, high, end);
+}
+
+/* Dropout on a line. */
+static void thin(float *line, uint32_t place, size end, uint32_t seed, uint32_t least, float factor) {
+#pragma omp simd
+    for (size i = 0; i < end; i++) line[i] *= kept(place + (uint32_t)i, seed, least, factor);
+}
+
+/* What flows to the used probabilities -> what flows to the scores; the probabilities become those that were used. */
+static void slant(float *line, float *slope, size end, uint32_t place, uint32_t seed, uint32_t least, float factor) {
+    float along = 0.0f;
+    if (least) thin(slope, place, end, seed, least, factor);
+#pragma omp simd reduction(+ : along)
+    for (size i = 0; i < end; i++) along += line[i] * slope[i];
+#pragma omp simd
+    for (size i = 0; i < end; i++) slope[i] = line[i] * (slope[i] - along);
+    if (least) thin(line, place, end, seed, least, factor);
+}
+
 /* ---- the layers, in both types */
 
 #define real bf16
@@ -78,6 +193,7 @@ static inline float kept(uint32_t place, uint32_t seed, uint32_t least, float fa
 #define DOWN down
 #define NAME(name) name##_bf16
 #include "layers.h"
+#include "attention.h"
 #undef real
 #undef UP
 #undef DOWN
@@ -88,6 +204,7 @@ static inline float kept(uint32_t place, uint32_t seed, uint32_t least, float fa
 #define DOWN same
 #define NAME(name) name##_fp32
 #include "layers.h"
+#include "attention.h"
 
 /* ---- the update */
 
