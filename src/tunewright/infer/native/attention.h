@@ -7,7 +7,7 @@
    else does. `scratch` has `room` numbers for each thread. */
 
 /* Rows of one head in fp32, [n, wide], zero from d to wide. */
-static void NAME(read_rows)(const real *from, size step, size n, size d, size wide, float scale, float *out) {
+static __attribute__((noinline)) void NAME(read_rows)(const real *from, size step, size n, size d, size wide, float scale, float *out) {
     for (size row = 0; row < n; row++) {
         const real *source = from + row * step;
         float *target = out + row * wide;
@@ -17,7 +17,7 @@ static void NAME(read_rows)(const real *from, size step, size n, size d, size wi
     }
 }
 
-static void NAME(write_rows)(const float *from, size wide, size n, size d, real *out, size step) {
+static __attribute__((noinline)) void NAME(write_rows)(const float *from, size wide, size n, size d, real *out, size step) {
     for (size row = 0; row < n; row++) {
         const float *source = from + row * wide;
         real *target = out + row * step;
@@ -27,7 +27,7 @@ static void NAME(write_rows)(const float *from, size wide, size n, size d, real 
 }
 
 /* The keys or values of a segment: `before` rows of its parent, then its own; as [n, wide], and turned as [d, long]. */
-static void NAME(read_keys)(const real *from, size step, const struct Span *span, size d, size wide, float *out) {
+static __attribute__((noinline)) void NAME(read_keys)(const real *from, size step, const struct Span *span, size d, size wide, float *out) {
     NAME(read_rows)(from + span->parent * step, step, span->before, d, wide, 1.0f, out);
     NAME(read_rows)(from + span->start * step, step, span->length, d, wide, 1.0f, out + span->before * wide);
 }

@@ -92,7 +92,7 @@ typedef float lanes __attribute__((vector_size(LANES * 4), aligned(4)));
 static inline size whole(size n) { return (n + 2 * LANES - 1) / (2 * LANES) * (2 * LANES); }
 
 /* c[m, n] = a b, or c + a b, of a[m, k] with any steps and b[k, n]; n is a multiple of two vectors. Sums go up along k. */
-static void product(const float *a, size row_step, size step, const float *b, size b_step, float *c, size c_step, size m, size n,
+static __attribute__((noinline)) void product(const float *a, size row_step, size step, const float *b, size b_step, float *c, size c_step, size m, size n,
                     size k, int add) {
     for (size i = 0; i < m; i += 4) {
         size last = m - 1, at[4] = {i, i + 1 < last ? i + 1 : last, i + 2 < last ? i + 2 : last, i + 3 < last ? i + 3 : last};
@@ -122,7 +122,7 @@ static void product(const float *a, size row_step, size step, const float *b, si
 }
 
 /* rows[n, wide] -> [wide, length], zero beyond n. */
-static void turn(const float *rows, size n, size wide, float *out, size length) {
+static __attribute__((noinline)) void turn(const float *rows, size n, size wide, float *out, size length) {
     for (size i = 0; i < wide; i++) {
         float *target = out + i * length;
         for (size row = 0; row < n; row++) target[row] = rows[row * wide + i];
@@ -149,7 +149,7 @@ static inline void clear(float *line, size low, size high, size end) {
 }
 
 /* Scores -> their softmax over [low, high), zero elsewhere; the logarithm of the sum. */
-static float soften(float *line, size low, size high, size end) {
+static __attribute__((noinline)) float soften(float *line, size low, size high, size end) {
     float most = -3.0e38f, total = 0.0f;
 #pragma omp simd reduction(max : most)
     for (size i = low; i < high; i++) most = line[i] > most ? line[i] : most;
@@ -163,20 +163,20 @@ static float soften(float *line, size low, size high, size end) {
 }
 
 /* The same softmax from the logarithm of its sum. */
-static void again(float *line, size low, size high, size end, float sum) {
+static __attribute__((noinline)) void again(float *line, size low, size high, size end, float sum) {
 #pragma omp simd
     for (size i = low; i < high; i++) line[i] = exponential(line[i] - sum);
     clear(line, low, high, end);
 }
 
 /* Dropout on a line. */
-static void thin(float *line, uint32_t place, size end, uint32_t seed, uint32_t least, float factor) {
+static __attribute__((noinline)) void thin(float *line, uint32_t place, size end, uint32_t seed, uint32_t least, float factor) {
 #pragma omp simd
     for (size i = 0; i < end; i++) line[i] *= kept(place + (uint32_t)i, seed, least, factor);
 }
 
 /* What flows to the used probabilities -> what flows to the scores; the probabilities become those that were used. */
-static void slant(float *line, float *slope, size end, uint32_t place, uint32_t seed, uint32_t least, float factor) {
+static __attribute__((noinline)) void slant(float *line, float *slope, size end, uint32_t place, uint32_t seed, uint32_t least, float factor) {
     float along = 0.0f;
     if (least) thin(slope, place, end, seed, least, factor);
 #pragma omp simd reduction(+ : along)
