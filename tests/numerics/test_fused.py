@@ -166,6 +166,29 @@ def test_adapters_beside_joined_projections_equal_peft(name: str, dropout: float
         assert gaps[0] < 1.3 * gaps[1] + 3e-3, gaps
 
 
+@pytest.mark.parametrize("name", ["bert", "llama"])
+def test_nothing_is_multiplied_for_frozen_weights_or_below_the_first_adapter(name: str) -> None:
+    """Forward, each layer is one half of the work. Back, what is frozen costs once for its input, and below nothing."""
+    from peft import LoraConfig, inject_adapter_in_model
+    from torch.utils.flop_counter import FlopCounterMode
+
+    if kernels() is None:
+        pytest.skip("no C compiler")
+    stream, shares = stream_of(), []
+    for layers in (None, [1]):
+        model = flattened(stock(name))
+        settings = LoraConfig(r=1, target_modules="all-linear", layers_to_transform=layers)
+        inject_adapter_in_model(settings, model)
+        trunk: Any = Worker(Holder(model), "bf16").module.trunk
+        with FlopCounterMode(display=False) as forward:
+            states = run_trunk(trunk, stream)
+        with FlopCounterMode(display=False) as back:
+            torch.autograd.backward(states, torch.ones_like(states))
+        shares.append(back.get_total_flops() / forward.get_total_flops())
+    assert shares[0] < 1.3, "twice the forward pass would mean gradients of frozen weights"
+    assert shares[1] < 0.6, "one layer of two"
+
+
 def test_layers_that_are_recomputed_keep_the_stock_modules() -> None:
     model = flattened(stock("llama"))
     for layer in model.layers:
