@@ -61,10 +61,12 @@ def test_a_check_that_fails_is_told_and_fails_the_command(
     from tunewright.cli.app import start
     from tunewright.doctor import pair
     from tunewright.infer import flat, segments
+    from tunewright.train.fused import bert
     from tunewright.train.invariance import Invariance
 
     plan = segments.plan_segments
-    monkeypatch.setattr(flat, "plan_segments", lambda bounds, device: plan([0, bounds[-1]], device))
+    for module in (flat, bert):
+        monkeypatch.setattr(module, "plan_segments", lambda bounds, *_, **__: plan([0, bounds[-1]]))
     monkeypatch.setenv("TUNEWRIGHT_HOME", str(tmp_path / "home"))
     fine = Invariance(name="two processes", deviation=0.0, bound=1e-5, sentence="shown by the tests above")
     monkeypatch.setattr(pair, "check_pair", lambda *_: fine)

@@ -23,6 +23,9 @@ from tunewright.train.miniature import choose_rows, make_miniature
 from tunewright.train.train import make_loss
 from tunewright.types import Objective, Phase, Trainable
 
+READERS = ("infer.flat", "train.fused.bert", "train.fused.llama")
+"""What plans how tokens are attended to."""
+
 WRITERS = ("gpt2", "llama", "qwen3", "gemma2", "gemma3_text")
 
 
@@ -124,9 +127,8 @@ def test_bf16_is_fp32_up_to_its_rounding(
     if architecture == "bert":
         return  # with random weights its attention matters less than the rounding
     plan = segments.plan_segments
-    for module in ("infer.flat", "train.fused.bert", "train.fused.llama"):
-        name = f"tunewright.{module}.plan_segments"
-        monkeypatch.setattr(name, lambda bounds, *rest: plan([0, bounds[-1]], *rest))
+    for module in READERS:
+        monkeypatch.setattr(f"tunewright.{module}.plan_segments", lambda bounds, *_, **__: plan([0, bounds[-1]]))
     monkeypatch.setattr(invariance, "CHECKS", ())
     found = {each.name: each for each in check_invariances(make_miniature(trainable, examples, chosen, "cpu", "bf16"))}
     assert "bf16" in red(found), deviations(found)
@@ -169,7 +171,8 @@ def test_a_mean_of_the_means_of_micro_batches_is_seen(job: Any, monkeypatch: pyt
 
 def test_attention_that_leaks_across_segments_is_seen(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = segments.plan_segments
-    monkeypatch.setattr(flat, "plan_segments", lambda bounds, device: plan([0, bounds[-1]], device))
+    for module in READERS:
+        monkeypatch.setattr(f"tunewright.{module}.plan_segments", lambda bounds, *_, **__: plan([0, bounds[-1]]))
     found = checked(*job)
     assert {"flattened", "accumulation"} <= red(found)
     assert found["flattened"].deviation > 100 * found["flattened"].bound
@@ -182,8 +185,8 @@ def test_positions_that_do_not_restart_are_seen(
     """Learned positions; rotary ones are relative, so that a whole row may stand anywhere."""
     run_flat = flat.run_flat
 
-    def run_on(trunk: Any, stream: Any) -> torch.Tensor:
-        return run_flat(trunk, replace(stream, positions=torch.arange(len(stream.ids)) % 96))
+    def run_on(trunk: Any, stream: Any, wanted: Any = None) -> torch.Tensor:
+        return run_flat(trunk, replace(stream, positions=torch.arange(len(stream.ids)) % 96), wanted)
 
     monkeypatch.setattr(forward, "run_flat", run_on)
     if architecture == "bert":
