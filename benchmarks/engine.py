@@ -313,7 +313,8 @@ def stamp(inputs: Path, *, is_ours: bool) -> str:
     rows = json.loads(inputs.read_text(encoding="utf-8"))
     digest = sha256(json.dumps([rows["ids"], rows["targets"], rows["orders"]]).encode())
     files = [HERE / name for name in OURS] if is_ours else [HERE / "peers.txt"]
-    for path in [*files, *(sorted((ROOT / "src").rglob("*.py")) if is_ours else ())]:
+    code = sorted(path for path in (ROOT / "src").rglob("*") if path.suffix in (".py", ".c", ".h")) if is_ours else []
+    for path in [*files, *code]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:8]
 
