@@ -25,6 +25,7 @@ from tunewright.train.loop import Loop, Settings
 from tunewright.train.miniature import Miniature, silence_dropout
 from tunewright.train.optim import make_optimizer
 from tunewright.train.padding import left_padded, next_token_logits, right_padded
+from tunewright.train.prefixes import can_share
 from tunewright.train.ranks import ALONE, Alone
 from tunewright.types import Step, Tell, tell_nobody
 
@@ -128,7 +129,8 @@ class Subject:
         dtype: str = "fp32",
     ) -> Loop:
         """The training loop over one epoch."""
-        batches = Batches(self.examples, batch_size=batch_size, token_budget=token_budget, seed=0)
+        shares = self.examples.per_token and can_share(self.module)
+        batches = Batches(self.examples, batch_size=batch_size, token_budget=token_budget, seed=0, shares=shares)
         settings = Settings(
             num_steps=batches.steps_per_epoch, seed=0, clip_norm=clip_norm, dtype=dtype, device=str(self.device)
         )
