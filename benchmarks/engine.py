@@ -294,6 +294,8 @@ def run(command: Sequence[str], variables: Mapping[str, str], seconds: float) ->
             if not isinstance(error, subprocess.TimeoutExpired):
                 raise
             return {"error": f"not done within {seconds:.0f} s"}
+        if process.returncode == -signal.SIGKILL:
+            return {"error": "killed for lack of memory"}
         if process.returncode:
             return {"error": err[-3000:].strip() or f"ended with {process.returncode}"}
         found: dict[str, Any] = json.loads(out.splitlines()[-1])
