@@ -21,7 +21,7 @@ import torch
 
 from tunewright.infer.attention_short import KeptShort, add_to_parents, grade_short, read_short
 from tunewright.infer.attention_steps import Steps, View, choose_steps
-from tunewright.infer.native.functions import Kernels, kernels
+from tunewright.infer.native.functions import Kernels, Rows, kernels
 from tunewright.infer.segments import Group, Segments
 
 BLOCK = 256
@@ -188,7 +188,7 @@ class KeptSegments:
 
 
 def read_segments(
-    rows: Laid, segments: Segments, options: _Options, *, keeps: bool
+    rows: Rows, segments: Segments, options: _Options, *, keeps: bool
 ) -> tuple[torch.Tensor, KeptSegments]:
     """What queries[T, H, D] read of keys[T, G, D] and values[T, G, D]: [T, H, D]; and what ``grade_segments`` needs."""
     read = rows[0].new_empty(rows[0].shape)
@@ -202,13 +202,13 @@ def read_segments(
     kept = KeptSegments(short, [], above)
     with torch.autocast(read.device.type, enabled=False):
         for group in segments.groups(above):
-            found = _read_group(group, rows, read, options)
+            found = _read_group(group, rows, read, options, keeps=keeps)
             if keeps:
                 kept.groups.append(found)
     return read, kept
 
 
-def _read_group(group: Group, rows: Laid, read: torch.Tensor, options: _Options) -> Kept:
+def _read_group(group: Group, rows: Rows, read: torch.Tensor, options: _Options, *, keeps: bool) -> Kept:
     steps = choose_steps(read, group.num_before + group.longest, options.scale)
     q, k, v = laid = _laid_out(group, rows, steps)
     found, blocks = torch.empty_like(q), []
@@ -216,21 +216,21 @@ def _read_group(group: Group, rows: Laid, read: torch.Tensor, options: _Options)
         chances, used, mask = steps.forward(_scores(q, k, block), _view(group, k, block, options), options.dropout)
         piece = torch.bmm(used, v[:, block.first : block.last])
         found[:, :, block.start : block.stop] = piece.view(len(piece), q.shape[1], block.stop - block.start, -1)
-        if _keeps(group, options):
+        if keeps and _keeps(group, options):
             blocks.append((chances, mask))
     steps.take(group, found, read)
     return Kept(laid, blocks)
 
 
 def grade_segments(
-    kept: KeptSegments, flow: torch.Tensor, targets: Laid, segments: Segments, options: _Options
+    kept: KeptSegments, flow: torch.Tensor, targets: Rows, segments: Segments, options: _Options
 ) -> None:
     """Write the gradients of queries, keys and values into ``targets``, given that of what was read."""
     num_kv = targets[1].shape[1]
     shared: list[tuple[Group, Laid]] = []
-    short, spill = segments.short(kept.above), None
-    if kept.short is not None and short is not None:
-        spill = grade_short(kept.short, flow, targets, short, scale=options.scale, window=options.most_seen)
+    spill = None
+    if kept.short is not None:
+        spill = grade_short(kept.short, flow, targets, scale=options.scale, window=options.most_seen)
     with torch.autocast(flow.device.type, enabled=False):
         for group, each in zip(segments.groups(kept.above), kept.groups, strict=True):
             steps = choose_steps(flow, group.num_before + group.longest, options.scale)
@@ -245,8 +245,8 @@ def grade_segments(
             part = gradient[:, 0, : group.num_before].reshape(num_kv, group.num_segments, group.num_before, -1)
             wide = torch.promote_types(part.dtype, torch.float32)
             target[group.before] += part.sum(dim=1, dtype=wide).transpose(0, 1).to(target.dtype)
-    if spill is not None and short is not None:
-        add_to_parents(short, spill, targets)
+    if kept.short is not None and spill is not None:
+        add_to_parents(kept.short.short, spill, targets)
 
 
 def _group_gradients(group: Group, kept: Kept, flow: torch.Tensor, options: _Options, steps: Steps) -> Laid:
@@ -328,7 +328,7 @@ def _view(group: Group, k: torch.Tensor, block: _Block, options: _Options) -> Vi
     )
 
 
-def _laid_out(group: Group, rows: Laid, steps: Steps) -> Laid:
+def _laid_out(group: Group, rows: Rows, steps: Steps) -> Laid:
     num_kv = rows[1].shape[1]
     q, k, v = (steps.lay(group, each, num_kv) for each in rows)
     if steps.scales_queries:

@@ -19,6 +19,7 @@ class KeptShort:
     """What the backward pass needs: the rows, the logarithm of each row's sum of exponentials[T, H], and the mask."""
 
     native: Kernels
+    short: Short
     rows: Rows
     sums: torch.Tensor
     mask: Dropout
@@ -31,15 +32,13 @@ def read_short(
     q, k, v = (each if each.stride(2) == 1 else each.contiguous() for each in rows)
     sums, mask = read.new_empty(read.shape[:2], dtype=torch.float32), new_dropout(dropout)
     native.attend((q, k, v), read, sums, short, window=window, scale=scale, dropout=mask)
-    return KeptShort(native, (q, k, v), sums, mask)
+    return KeptShort(native, short, (q, k, v), sums, mask)
 
 
-def grade_short(
-    kept: KeptShort, flow: torch.Tensor, targets: Rows, short: Short, *, scale: float, window: int
-) -> torch.Tensor:
+def grade_short(kept: KeptShort, flow: torch.Tensor, targets: Rows, *, scale: float, window: int) -> torch.Tensor:
     """Write the gradients into ``targets``; what flows back to parents is returned, for ``add_to_parents``."""
     return kept.native.attend_back(
-        flow.contiguous(), kept.rows, kept.sums, targets, short, window=window, scale=scale, dropout=kept.mask
+        flow.contiguous(), kept.rows, kept.sums, targets, kept.short, window=window, scale=scale, dropout=kept.mask
     )
 
 

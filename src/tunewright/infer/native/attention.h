@@ -7,7 +7,7 @@
    else does. `scratch` has `room` numbers for each thread. */
 
 /* Rows of one head in fp32, [n, wide], zero from d to wide. */
-static __attribute__((noinline)) void NAME(read_rows)(const real *from, size step, size n, size d, size wide, float scale, float *out) {
+PART void NAME(read_rows)(const real *from, size step, size n, size d, size wide, float scale, float *out) {
     for (size row = 0; row < n; row++) {
         const real *source = from + row * step;
         float *target = out + row * wide;
@@ -17,7 +17,7 @@ static __attribute__((noinline)) void NAME(read_rows)(const real *from, size ste
     }
 }
 
-static __attribute__((noinline)) void NAME(write_rows)(const float *from, size wide, size n, size d, real *out, size step) {
+PART void NAME(write_rows)(const float *from, size wide, size n, size d, real *out, size step) {
     for (size row = 0; row < n; row++) {
         const float *source = from + row * wide;
         real *target = out + row * step;
@@ -27,9 +27,16 @@ static __attribute__((noinline)) void NAME(write_rows)(const float *from, size w
 }
 
 /* The keys or values of a segment: `before` rows of its parent, then its own; as [n, wide], and turned as [d, long]. */
-static __attribute__((noinline)) void NAME(read_keys)(const real *from, size step, const struct Span *span, size d, size wide, float *out) {
+PART void NAME(read_keys)(const real *from, size step, const struct Span *span, size d, size wide, float *out) {
     NAME(read_rows)(from + span->parent * step, step, span->before, d, wide, 1.0f, out);
     NAME(read_rows)(from + span->start * step, step, span->length, d, wide, 1.0f, out + span->before * wide);
+}
+
+/* Scores[rows, length] of a block of queries, which are left in `queries`. */
+PART void NAME(score)(const real *q, size step, const struct Block *block, const float *turned, size length, size d, size wide,
+                      float scale, float *queries, float *scores) {
+    NAME(read_rows)(q + block->start * step, step, block->rows, d, wide, scale, queries);
+    product(queries, wide, 1, turned, length, scores, length, block->rows, whole(block->seen), d, 0);
 }
 
 void NAME(attend)(const real *q, const real *k, const real *v, real *out, float *sums, const int64_t *spans, float *scratch,
@@ -39,9 +46,8 @@ void NAME(attend)(const real *q, const real *k, const real *v, real *out, float 
     size per = heads / groups, wide = whole(d);
     EACH_TASK
     for (size task = 0; task < segments * groups; task++) {
-        struct Span span = span_at(spans, task / groups);
-        size group = task % groups, n = span.before + span.length, length = whole(n);
-        uint32_t place = span.place * (uint32_t)heads;
+        struct Span span = span_at(spans, task / groups, heads);
+        size group = task % groups, n = span.keys, length = whole(n);
         float *keys = scratch + omp_get_thread_num() * room, *turned = keys + n * wide, *values = turned + wide * length;
         float *queries = values + n * wide, *scores = queries + QUERIES * wide, *read = scores + QUERIES * length;
         NAME(read_keys)(k + group * k_head, k_step, &span, d, wide, keys);
@@ -49,18 +55,17 @@ void NAME(attend)(const real *q, const real *k, const real *v, real *out, float 
         NAME(read_keys)(v + group * v_head, v_step, &span, d, wide, values);
         for (size head = group * per; head < (group + 1) * per; head++)
             for (size first = 0; first < span.length; first += QUERIES) {
-                size rows = span.length - first < QUERIES ? span.length - first : QUERIES;
-                size seen = window ? span.before + first + rows : n, row0 = span.start + first;
-                NAME(read_rows)(q + row0 * q_step + head * q_head, q_step, rows, d, wide, scale, queries);
-                product(queries, wide, 1, turned, length, scores, length, rows, whole(seen), d, 0);
+                struct Block block = block_at(&span, first, window);
+                size rows = block.rows, seen = block.seen, start = block.start;
+                NAME(score)(q + head * q_head, q_step, &block, turned, length, d, wide, scale, queries, scores);
                 for (size row = 0; row < rows; row++) {
                     float *line = scores + row * length;
-                    size high = window ? span.before + first + row + 1 : n, low = window && high > window ? high - window : 0;
-                    sums[(row0 + row) * heads + head] = soften(line, low, high, whole(seen));
-                    if (least) thin(line, place + (uint32_t)((head * span.length + first + row) * n), n, seed, least, factor);
+                    struct View view = view_at(&span, head, first + row, window);
+                    sums[(start + row) * heads + head] = soften(line, view.low, view.high, whole(seen));
+                    if (least) thin(line, view.place, n, seed, least, factor);
                 }
                 product(scores, length, 1, values, wide, read, wide, rows, wide, seen, 0);
-                NAME(write_rows)(read, wide, rows, d, out + row0 * heads * d + head * d, heads * d);
+                NAME(write_rows)(read, wide, rows, d, out + start * heads * d + head * d, heads * d);
             }
     }
 }
@@ -74,9 +79,8 @@ void NAME(attend_back)(const real *flow, const real *q, const real *k, const rea
     size per = heads / groups, wide = whole(d);
     EACH_TASK
     for (size task = 0; task < segments * groups; task++) {
-        struct Span span = span_at(spans, task / groups);
-        size group = task % groups, n = span.before + span.length, length = whole(n);
-        uint32_t place = span.place * (uint32_t)heads;
+        struct Span span = span_at(spans, task / groups, heads);
+        size group = task % groups, n = span.keys, length = whole(n);
         float *keys = scratch + omp_get_thread_num() * room, *turned = keys + n * wide, *values = turned + wide * length;
         float *of_keys = values + wide * length, *of_values = of_keys + n * wide, *queries = of_values + n * wide;
         float *flows = queries + QUERIES * wide, *of_queries = flows + QUERIES * wide, *scores = of_queries + QUERIES * wide;
@@ -88,23 +92,22 @@ void NAME(attend_back)(const real *flow, const real *q, const real *k, const rea
         memset(of_keys, 0, 2 * n * wide * sizeof(float));
         for (size head = group * per; head < (group + 1) * per; head++)
             for (size first = 0; first < span.length; first += QUERIES) {
-                size rows = span.length - first < QUERIES ? span.length - first : QUERIES;
-                size seen = window ? span.before + first + rows : n, row0 = span.start + first;
-                NAME(read_rows)(q + row0 * q_step + head * q_head, q_step, rows, d, wide, scale, queries);
-                NAME(read_rows)(flow + row0 * heads * d + head * d, heads * d, rows, d, wide, 1.0f, flows);
-                product(queries, wide, 1, turned, length, scores, length, rows, whole(seen), d, 0);
+                struct Block block = block_at(&span, first, window);
+                size rows = block.rows, seen = block.seen, start = block.start;
+                NAME(score)(q + head * q_head, q_step, &block, turned, length, d, wide, scale, queries, scores);
+                NAME(read_rows)(flow + start * heads * d + head * d, heads * d, rows, d, wide, 1.0f, flows);
                 product(flows, wide, 1, values, length, slopes, length, rows, whole(seen), d, 0);
                 for (size row = 0; row < rows; row++) {
                     float *line = scores + row * length, *slope = slopes + row * length;
-                    size high = window ? span.before + first + row + 1 : n, low = window && high > window ? high - window : 0;
-                    again(line, low, high, whole(seen), sums[(row0 + row) * heads + head]);
-                    slant(line, slope, whole(seen), place + (uint32_t)((head * span.length + first + row) * n), seed, least, factor);
+                    struct View view = view_at(&span, head, first + row, window);
+                    again(line, view.low, view.high, whole(seen), sums[(start + row) * heads + head]);
+                    slant(line, slope, view.place, whole(seen), seed, least, factor);
                 }
                 product(scores, 1, length, flows, wide, of_values, wide, seen, wide, rows, 1);
                 product(slopes, 1, length, queries, wide, of_keys, wide, seen, wide, rows, 1);
                 product(slopes, length, 1, keys, wide, of_queries, wide, rows, wide, seen, 0);
                 for (size i = 0; i < rows * wide; i++) of_queries[i] *= scale;
-                NAME(write_rows)(of_queries, wide, rows, d, of_q + row0 * oq_step + head * oq_head, oq_step);
+                NAME(write_rows)(of_queries, wide, rows, d, of_q + start * oq_step + head * oq_head, oq_step);
             }
         size own = span.before * wide;
         NAME(write_rows)(of_keys + own, wide, span.length, d, of_k + span.start * ok_step + group * ok_head, ok_step);

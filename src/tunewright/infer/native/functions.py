@@ -24,9 +24,6 @@ BLOCK = 64
 MOST_KEYS = 8192
 """Keys of one row that the softmax can hold."""
 
-PAD, QUERIES = 32, 32
-"""Rows of scratch are as long as this many numbers, once or more; queries are computed together by as many."""
-
 Rows = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """Queries[T, H, D], keys[T, G, D] and values[T, G, D]; the numbers of a head lie together."""
 
@@ -116,6 +113,9 @@ class Kernels:
             self._declare(name, getattr(library, f"{name}_{_SUFFIXES[dtype]}"), letters, dtype)
         for name, letters in _UPDATES.items():
             self._declare(name, getattr(library, name), letters, torch.bfloat16)
+
+        self._room = library.attend_room
+        self._room.argtypes, self._room.restype = [ctypes.c_int64, ctypes.c_int64], ctypes.c_int64
 
     def _declare(self, name: str, function: Any, letters: str, dtype: torch.dtype) -> None:
         function.argtypes = [_TYPES[letter] for letter in letters]
@@ -354,9 +354,8 @@ class Kernels:
         return [each.data_ptr() for each in rows]
 
     def _scratch(self, longest: int, width: int) -> tuple[torch.Tensor, int]:
-        """Room for each thread: five tables of all keys, and three of queries and two of scores for a block of queries."""
-        keys, wide = -(-longest // PAD) * PAD, -(-width // PAD) * PAD
-        room = 5 * keys * wide + QUERIES * (3 * wide + 2 * keys)
+        """A table with room for each thread, and that room."""
+        room = int(self._room(longest, width))
         return torch.empty(room * torch.get_num_threads(), dtype=torch.float32), room
 
     def cross_entropy_(

@@ -1,7 +1,7 @@
 /* The element-wise parts of a training step, each in one pass over memory. Compiled on the machine that it runs on.
 
-   Tensors are contiguous, bf16 or fp32 in and out, fp32 inside. Rows are divided among `threads` in one fixed way, and what is summed over
-   rows is summed in fixed blocks, so that the same inputs give the same bits whatever the number of threads.
+   Tensors are contiguous, bf16 or fp32 in and out, fp32 inside. Rows are divided among `threads` in one fixed way, and what is
+   summed over rows is summed in fixed blocks, so that the same inputs give the same bits whatever the number of threads.
    No function allocates, fails or keeps anything. */
 
 #include <stdint.h>
@@ -75,6 +75,7 @@ static inline float kept(uint32_t place, uint32_t seed, uint32_t least, float fa
 
 int omp_get_thread_num(void); /* torch's, like all of OpenMP */
 
+#define PART static __attribute__((noinline)) /* inlined wherever they are called, they take longer to compile */
 #define EACH_TASK _Pragma("omp parallel for schedule(dynamic) num_threads(threads)")
 
 #if defined(__AVX512F__)
@@ -92,8 +93,8 @@ typedef float lanes __attribute__((vector_size(LANES * 4), aligned(4)));
 static inline size whole(size n) { return (n + 2 * LANES - 1) / (2 * LANES) * (2 * LANES); }
 
 /* c[m, n] = a b, or c + a b, of a[m, k] with any steps and b[k, n]; n is a multiple of two vectors. Sums go up along k. */
-static __attribute__((noinline)) void product(const float *a, size row_step, size step, const float *b, size b_step, float *c, size c_step, size m, size n,
-                    size k, int add) {
+PART void product(const float *a, size row_step, size step, const float *b, size b_step, float *c, size c_step, size m, size n,
+                  size k, int add) {
     for (size i = 0; i < m; i += 4) {
         size last = m - 1, at[4] = {i, i + 1 < last ? i + 1 : last, i + 2 < last ? i + 2 : last, i + 3 < last ? i + 3 : last};
         const float *row0 = a + at[0] * row_step, *row1 = a + at[1] * row_step;
@@ -122,7 +123,7 @@ static __attribute__((noinline)) void product(const float *a, size row_step, siz
 }
 
 /* rows[n, wide] -> [wide, length], zero beyond n. */
-static __attribute__((noinline)) void turn(const float *rows, size n, size wide, float *out, size length) {
+PART void turn(const float *rows, size n, size wide, float *out, size length) {
     for (size i = 0; i < wide; i++) {
         float *target = out + i * length;
         for (size row = 0; row < n; row++) target[row] = rows[row * wide + i];
@@ -130,17 +131,44 @@ static __attribute__((noinline)) void turn(const float *rows, size n, size wide,
     }
 }
 
-/* Where a segment's tokens begin and how many there are, the same of its parent, where what flows back to that is written, and
-   the place of its first random word, to be multiplied by the heads. */
+/* Numbers of scratch that a thread needs for segments of up to n keys: five tables of keys, three of queries, two of scores. */
+size attend_room(size n, size d) { return 5 * whole(n) * whole(d) + QUERIES * (3 * whole(d) + 2 * whole(n)); }
+
+/* Where a segment's tokens begin and how many there are, the same of its parent, where what flows back to that is written, the
+   place of its first random word, and its keys. */
 struct Span {
     size start, length, parent, before, spilled;
     uint32_t place;
+    size keys;
 };
 
-static inline struct Span span_at(const int64_t *spans, size at) {
+static inline struct Span span_at(const int64_t *spans, size at, size heads) {
     const int64_t *line = spans + 6 * at;
-    struct Span span = {line[0], line[1], line[2], line[3], line[4], (uint32_t)line[5]};
+    struct Span span = {line[0], line[1], line[2], line[3], line[4], (uint32_t)(line[5] * heads), line[1] + line[3]};
     return span;
+}
+
+/* Queries that are computed together: how many, which row of the stream is the first, and up to which key the last one sees. */
+struct Block {
+    size rows, start, seen;
+};
+
+static inline struct Block block_at(const struct Span *span, size first, size window) {
+    size rows = span->length - first < QUERIES ? span->length - first : QUERIES;
+    struct Block block = {rows, span->start + first, window ? span->before + first + rows : span->keys};
+    return block;
+}
+
+/* What one query of a head sees, keys [low, high), and the place of its first random word. */
+struct View {
+    size low, high;
+    uint32_t place;
+};
+
+static inline struct View view_at(const struct Span *span, size head, size query, size window) {
+    size high = window ? span->before + query + 1 : span->keys, low = window && high > window ? high - window : 0;
+    struct View view = {low, high, span->place + (uint32_t)((head * span->length + query) * span->keys)};
+    return view;
 }
 
 static inline void clear(float *line, size low, size high, size end) {
@@ -149,7 +177,7 @@ static inline void clear(float *line, size low, size high, size end) {
 }
 
 /* Scores -> their softmax over [low, high), zero elsewhere; the logarithm of the sum. */
-static __attribute__((noinline)) float soften(float *line, size low, size high, size end) {
+PART float soften(float *line, size low, size high, size end) {
     float most = -3.0e38f, total = 0.0f;
 #pragma omp simd reduction(max : most)
     for (size i = low; i < high; i++) most = line[i] > most ? line[i] : most;
@@ -163,20 +191,20 @@ static __attribute__((noinline)) float soften(float *line, size low, size high, 
 }
 
 /* The same softmax from the logarithm of its sum. */
-static __attribute__((noinline)) void again(float *line, size low, size high, size end, float sum) {
+PART void again(float *line, size low, size high, size end, float sum) {
 #pragma omp simd
     for (size i = low; i < high; i++) line[i] = exponential(line[i] - sum);
     clear(line, low, high, end);
 }
 
 /* Dropout on a line. */
-static __attribute__((noinline)) void thin(float *line, uint32_t place, size end, uint32_t seed, uint32_t least, float factor) {
+PART void thin(float *line, uint32_t place, size end, uint32_t seed, uint32_t least, float factor) {
 #pragma omp simd
     for (size i = 0; i < end; i++) line[i] *= kept(place + (uint32_t)i, seed, least, factor);
 }
 
 /* What flows to the used probabilities -> what flows to the scores; the probabilities become those that were used. */
-static __attribute__((noinline)) void slant(float *line, float *slope, size end, uint32_t place, uint32_t seed, uint32_t least, float factor) {
+PART void slant(float *line, float *slope, uint32_t place, size end, uint32_t seed, uint32_t least, float factor) {
     float along = 0.0f;
     if (least) thin(slope, place, end, seed, least, factor);
 #pragma omp simd reduction(+ : along)

@@ -3,8 +3,8 @@
 
 /* ---- norms: rows[n] of width h; a block of rows is summed by itself, and `partial` is [blocks, h] */
 
-void NAME(rms_norm)(const real *x, const real *add, const real *weight, float from_one, real *sum, real *y, float *scales, size n,
-              size h, float epsilon, int threads) {
+void NAME(rms_norm)(const real *x, const real *add, const real *weight, float from_one, real *sum, real *y, float *scales,
+                    size n, size h, float epsilon, int threads) {
     EACH_ROW
     for (size row = 0; row < n; row++) {
         const real *source = x + row * h;
@@ -27,8 +27,8 @@ void NAME(rms_norm)(const real *x, const real *add, const real *weight, float fr
 }
 
 /* `more`, where given, is the gradient that reaches x by the residual, and is added. */
-void NAME(rms_norm_back)(const real *flow, const real *x, const real *weight, float from_one, const float *scales, const real *more,
-                   real *grad, float *partial, size n, size h, size block, int threads) {
+void NAME(rms_norm_back)(const real *flow, const real *x, const real *weight, float from_one, const float *scales,
+                         const real *more, real *grad, float *partial, size n, size h, size block, int threads) {
     size blocks = (n + block - 1) / block;
     EACH_ROW
     for (size at = 0; at < blocks; at++) {
@@ -58,7 +58,7 @@ void NAME(rms_norm_back)(const real *flow, const real *x, const real *weight, fl
 
 /* y = norm(dropout(x) + add); `sum` keeps what is normed. */
 void NAME(layer_norm)(const real *x, const real *add, const real *weight, const real *bias, real *sum, real *y, float *means,
-                float *scales, size n, size h, float epsilon, uint32_t seed, uint32_t least, float factor, int threads) {
+                      float *scales, size n, size h, float epsilon, uint32_t seed, uint32_t least, float factor, int threads) {
     EACH_ROW
     for (size row = 0; row < n; row++) {
         const real *source = x + row * h, *other = add + row * h;
@@ -87,9 +87,9 @@ void NAME(layer_norm)(const real *x, const real *add, const real *weight, const 
 }
 
 /* `grad` reaches add, `grad_x` reaches x through the mask; `partial` is [blocks, 2, h]: of the weight and of the bias. */
-void NAME(layer_norm_back)(const real *flow, const real *sum, const real *weight, const float *means, const float *scales, real *grad,
-                     real *grad_x, float *partial, size n, size h, size block, uint32_t seed, uint32_t least, float factor,
-                     int threads) {
+void NAME(layer_norm_back)(const real *flow, const real *sum, const real *weight, const float *means, const float *scales,
+                           real *grad, real *grad_x, float *partial, size n, size h, size block, uint32_t seed, uint32_t least,
+                           float factor, int threads) {
     size blocks = (n + block - 1) / block;
     EACH_ROW
     for (size at = 0; at < blocks; at++) {
@@ -159,7 +159,8 @@ GATED(geglu, cubic, cubic_slope)
 
 /* ---- rotary positions, in place: rows[n] of `stride`, heads of width d; `sign` -1 turns back */
 
-void NAME(rotate)(real *x, const float *cosines, const float *sines, size n, size heads, size d, size stride, float sign, int threads) {
+void NAME(rotate)(real *x, const float *cosines, const float *sines, size n, size heads, size d, size stride, float sign,
+                  int threads) {
     size half = d / 2;
     EACH_ROW
     for (size row = 0; row < n; row++) {
@@ -179,8 +180,8 @@ void NAME(rotate)(real *x, const float *cosines, const float *sines, size n, siz
 /* ---- attention: segments s[S] of rows [any, stride], heads g[G] of r[R] each, slots l[L], width d */
 
 /* out[g * S + s, r, l, :] = the row's head, zero beyond the segment's length */
-void NAME(lay)(const real *rows, real *out, const int64_t *starts, const int64_t *lengths, size segments, size longest, size groups,
-         size heads, size d, size stride, int threads) {
+void NAME(lay)(const real *rows, real *out, const int64_t *starts, const int64_t *lengths, size segments, size longest,
+               size groups, size heads, size d, size stride, int threads) {
     EACH_ROW
     for (size at = 0; at < groups * segments * heads; at++) {
         size segment = at / heads % segments, head = at / heads / segments * heads + at % heads;
@@ -193,8 +194,8 @@ void NAME(lay)(const real *rows, real *out, const int64_t *starts, const int64_t
 }
 
 /* The way back; what lies beyond a segment's length is left out. */
-void NAME(take)(const real *laid, real *rows, const int64_t *starts, const int64_t *lengths, size segments, size longest, size groups,
-          size heads, size d, size stride, int threads) {
+void NAME(take)(const real *laid, real *rows, const int64_t *starts, const int64_t *lengths, size segments, size longest,
+                size groups, size heads, size d, size stride, int threads) {
     EACH_ROW
     for (size at = 0; at < groups * segments * heads; at++) {
         size segment = at / heads % segments, head = at / heads / segments * heads + at % heads;
@@ -209,8 +210,8 @@ void NAME(take)(const real *laid, real *rows, const int64_t *starts, const int64
 
 /* Row q of `queries` sees keys [lowest, highest) with, if causal, highest = offset + q + 1 and lowest = highest - window;
    else [0, lengths[b]). The scores become probabilities in place; `used`, where given, gets them after dropout. */
-void NAME(softmax)(real *scores, real *used, const int64_t *lengths, size batch, size rows, size queries, size keys, size offset,
-             size window, float scale, uint32_t seed, uint32_t least, float factor, int threads) {
+void NAME(softmax)(real *scores, real *used, const int64_t *lengths, size batch, size rows, size queries, size keys,
+                   size offset, size window, float scale, uint32_t seed, uint32_t least, float factor, int threads) {
     size per = rows * queries;
     EACH_ROW
     for (size row = 0; row < batch * per; row++) {
@@ -248,8 +249,8 @@ void NAME(softmax)(real *scores, real *used, const int64_t *lengths, size batch,
 }
 
 /* Gradients of the probabilities become those of the scores, in place. */
-void NAME(softmax_back)(real *grads, const real *chances, size n, size keys, float scale, uint32_t seed, uint32_t least, float factor,
-                  int threads) {
+void NAME(softmax_back)(real *grads, const real *chances, size n, size keys, float scale, uint32_t seed, uint32_t least,
+                        float factor, int threads) {
     EACH_ROW
     for (size row = 0; row < n; row++) {
         real *g = grads + row * keys;
@@ -269,7 +270,8 @@ void NAME(softmax_back)(real *grads, const real *chances, size n, size keys, flo
 
 /* ---- cross-entropy: logits[n, v] become what flows back to them, in place; losses[n] in fp32 */
 
-void NAME(cross_entropy)(real *logits, const int64_t *ids, const float *weights, float *losses, size n, size v, int wants, int threads) {
+void NAME(cross_entropy)(real *logits, const int64_t *ids, const float *weights, float *losses, size n, size v, int wants,
+                         int threads) {
     EACH_ROW
     for (size row = 0; row < n; row++) {
         real *line = logits + row * v;
