@@ -44,7 +44,7 @@ def axes(kind: str) -> Mapping[str, tuple[Any, ...]]:
         "checkpointing": (False, True),
         "order": ("drawn", "grouped"),
         "layout": ("padded", "flat", "packed") if is_language else ("padded", "to_128"),
-        "compiled": (False, True),
+        "compiled": (False,) if is_language else (False, True),  # see first_list
         "micro": (8, 4, 2, 1) if is_language else (32, 16, 8),
         "threads": (2, 1),
     }
@@ -58,7 +58,10 @@ def is_sound(setting: Setting) -> bool:
 
 
 def first_list(kind: str) -> list[Setting]:
-    """What is tried in any case: defaults, every dtype in every batch shape that is known to be quick, and each axis alone."""
+    """What is tried in any case: defaults, every dtype in every batch shape that is known to be quick, and each axis alone.
+
+    A language model is compiled here alone: with rows of any length it is compiled for minutes before the first update.
+    """
     main = {**defaults(kind)[0], "checkpointing": False}
     found = defaults(kind)
     if kind == "language":

@@ -48,7 +48,7 @@ def main() -> None:
         "threads": setting["threads"], "optimizer": {"name": "adamw", "weight_decay": 0.0},
         "schedule": {"name": "constant", "warmup": 0.0},
     })  # fmt: skip
-    plan = make_plan(config, base, len(ids), method.lr_factor)
+    plan = make_plan(config, base, len(ids), lr_factor=method.lr_factor)
     fit = Fit(trainable=trainable, plan=plan, config=config, seed=SEED)
     loop = make_loop(fit, examples(inputs, ids, inputs["targets"]))
     order = inputs["orders"][setting["order"]]

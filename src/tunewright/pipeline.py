@@ -296,7 +296,14 @@ class Road:
             if self.pinned:
                 plan = read_plan({"choices": self.pinned.choices})
             else:
-                plan = make_plan(self.recipe.train, base, encoded.splits["train"], self._method().lr_factor)
+                method = self._method()
+                plan = make_plan(
+                    self.recipe.train,
+                    base,
+                    encoded.splits["train"],
+                    lr_factor=method.lr_factor,
+                    recomputes=method.recomputes,
+                )
             self.folder.write_document("plan.json", {"choices": [asdict(choice) for choice in plan.choices]})
         use_threads(plan)
         self._decide(*(choice for choice in plan.choices if choice.reason != "as asked"))

@@ -192,6 +192,11 @@ class Method(Protocol):
         """What the learning rate that is usual for training every parameter is multiplied by."""
         ...
 
+    @property
+    def recomputes(self) -> bool:
+        """Whether layers keep their input alone for the way back, where the recipe does not say."""
+        ...
+
     def wrap(self, module: torch.nn.Module, objective: Objective, seed: int) -> Trainable:
         """The module made trainable, with its phases; fresh weights depend on ``seed`` alone.
 

@@ -61,6 +61,7 @@ class OneNumber:
     """The seam's fake: trains a scale beside the frozen module, and folds it into the last layer."""
 
     lr_factor = 1.0
+    recomputes = False
 
     def wrap(self, module: nn.Module, objective: Objective, seed: int) -> Trainable:
         return Trainable(ScaledOutput(module), (Phase(objective, "^scale$"),))

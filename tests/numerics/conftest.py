@@ -168,6 +168,7 @@ def build_loop() -> BuildLoop:
         **decided: object,
     ) -> Any:
         values = {"device": "cpu", "threads": 1, "dtype": "fp32", "token_budget": 10_000, "epochs": 2, "lr": 1e-2}
+        values["recompute"] = False
         is_native = built().library is not None
         values["kernels"] = "native" if is_native else "torch"
         plan = Plan(tuple(Choice(f"train.{name}", value, "test") for name, value in {**values, **decided}.items()))
@@ -254,7 +255,15 @@ def make_training(tmp_path: Path, make_examples: MakeExamples) -> Callable[..., 
 
     def make(name: str, trainable: Trainable, decided: Mapping[str, object], **options: Any) -> Training:
         kernels = "torch" if built().library is None else "native"
-        values = {"device": "cpu", "threads": 1, "kernels": kernels, "epochs": 2, "lr": 1e-2, **decided}
+        values = {
+            "device": "cpu",
+            "threads": 1,
+            "kernels": kernels,
+            "recompute": False,
+            "epochs": 2,
+            "lr": 1e-2,
+            **decided,
+        }
         plan = Plan(tuple(Choice(f"train.{key}", value, "test") for key, value in values.items()))
         config = Train.Config(**{"batch_size": 4, **options})
         return Training(tmp_path / name, trainable, plan, config, make_examples(5, seed=1))

@@ -24,6 +24,7 @@ from tunewright.infer.forward import run_trunk
 from tunewright.infer.load import load_language_model, load_tokenizer, load_trunk
 from tunewright.store.artifact import commit_artifact
 from tunewright.train.optim import parameter_groups
+from tunewright.train.recompute import set_recompute
 from tunewright.train.rows import compact, expand
 from tunewright.types import Base, Batch, Objective
 
@@ -377,20 +378,17 @@ def test_it_works_over_an_embedding_that_was_cut(
     assert all(torch.equal(value, folded[1][name]) for name, value in folded[0].items())
 
 
+@pytest.mark.parametrize("computed_by", ["torch", "native"])
 @pytest.mark.parametrize("architecture", ["bert", "gpt2", "llama", "gemma3_text"])
 def test_computing_again_changes_no_bit(
-    architecture: str, make_module: Callable[..., Any], build_loop: Any, make_examples: Any
+    architecture: str, computed_by: str, make_module: Callable[..., Any], build_loop: Any, make_examples: Any
 ) -> None:
-    """Dropout of the trunk and of the adapter included; by torch's operators, as kernels do not compute again."""
+    """Dropout of the trunk and of the adapter included, by torch's operators and by kernels."""
     found = []
     for recompute in (False, True):
-        trainable = method("lora", recompute=recompute, dropout=0.1).wrap(make_module(architecture), CROSS_ENTROPY, 0)
-        found.append(
-            [
-                (step.loss, step.gradient_norm)
-                for step in build_loop(trainable.module, make_examples(8), kernels="torch").steps()
-            ]
-        )
+        trainable = method("lora", dropout=0.1).wrap(make_module(architecture), CROSS_ENTROPY, 0)
+        loop = build_loop(trainable.module, make_examples(8), kernels=computed_by, recompute=recompute)
+        found.append([(step.loss, step.gradient_norm) for step in loop.steps()])
     assert found[0] == found[1]
 
 
@@ -398,7 +396,8 @@ def test_computing_again_keeps_less(make_module: Callable[..., Any], make_exampl
     kept = []
     for recompute in (False, True):
         module = make_module("llama")
-        method("lora", recompute=recompute).wrap(module, CROSS_ENTROPY, 0)
+        method("lora").wrap(module, CROSS_ENTROPY, 0)
+        set_recompute(module, wanted=recompute)
         sizes: list[int] = []
 
         def keep(tensor: torch.Tensor, sizes: list[int] = sizes) -> torch.Tensor:
@@ -466,12 +465,13 @@ def test_over_4_bits_it_learns_as_over_what_they_hold(
     architecture: str, recompute: bool, make_module: Callable[..., Any], build_loop: Any, make_examples: Any
 ) -> None:
     """The oracle is LoRA over a plain module with the dequantised matrices: same losses, norms and folded weights."""
-    quantised = method("qlora", recompute=recompute)
+    quantised = method("qlora")
     plain = quantised.fold(quantised.wrap(make_module(architecture), CROSS_ENTROPY, 0))
     found, folded = [], []
     for chosen, module in ((quantised, make_module(architecture)), (method("lora"), plain)):
         trainable = chosen.wrap(module, CROSS_ENTROPY, 2)
-        steps = build_loop(trainable.module, make_examples(11), epochs=4, kernels="torch").steps()
+        recomputes = recompute and chosen is quantised
+        steps = build_loop(trainable.module, make_examples(11), epochs=4, kernels="torch", recompute=recomputes).steps()
         found.append([fact for step in steps for fact in (step.loss, step.gradient_norm)])
         folded.append(chosen.fold(trainable).state_dict())
     assert found[0] == pytest.approx(found[1], rel=1e-4)

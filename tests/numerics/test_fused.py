@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from families import FAMILIES, flattened, stock, stream_of
 from tunewright.infer.flat import FUSED
 from tunewright.infer.forward import run_trunk
 from tunewright.infer.native.functions import kernels, use_kernels
-from tunewright.train.fused import bert, gemma, llama
+from tunewright.train.fused import bert, gemma, kept, llama
+from tunewright.train.recompute import set_recompute
 from tunewright.train.worker import Worker
 
 KNOWN = sorted(llama.FAMILIES | gemma.GemmaTrunk.families | bert.FAMILIES)
@@ -189,12 +191,70 @@ def test_nothing_is_multiplied_for_frozen_weights_or_below_the_first_adapter(nam
     assert shares[1] < 0.6, "one layer of two"
 
 
-def test_layers_that_are_recomputed_keep_the_stock_modules() -> None:
-    model = flattened(stock("llama"))
-    for layer in model.layers:
-        layer.gradient_checkpointing = True
-    trunk, _ = gradients(model, "bf16", wanted=True)
-    assert getattr(trunk, FUSED, None) is None
+MADE_AGAIN = {"bert": bert, "llama": llama, "qwen3": llama, "gemma3_text": llama}
+
+
+def applied_modules(monkeypatch: pytest.MonkeyPatch, name: str, apply: Any) -> None:
+    monkeypatch.setattr(MADE_AGAIN[name], "apply", apply)
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "fp32"])
+@pytest.mark.parametrize("name", MADE_AGAIN)
+def test_what_is_made_again_has_the_same_bits_and_is_not_held_meanwhile(
+    name: str, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kernels() is None:
+        pytest.skip("no C compiler")
+    model = flattened(stock(name)).train()
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.Dropout):
+            layer.p = 0.0
+    read: list[Any] = []
+
+    def watching(layer: Any, given: kept.Made) -> torch.Tensor:
+        assert given.again is not None or not read, "the first layer of an encoder alone reads what dropout gave"
+        read.append(weakref.ref(given.rows))
+        return kept.apply(layer, given)
+
+    applied_modules(monkeypatch, name, watching)
+    worker: Any = Worker(Holder(copy.deepcopy(model)), dtype)
+    states = run_trunk(worker.module.trunk, stream_of())
+    held = [each for each in read if each() is not None]
+    assert len(held) <= int(name == "bert"), "norms and gates are let go before the way back"
+    del states
+    applied_modules(monkeypatch, name, kept.apply)
+    _, ours = gradients(model, dtype, wanted=True)
+    applied_modules(monkeypatch, name, lambda layer, given: layer(given.rows))
+    _, held_back = gradients(model, dtype, wanted=True)
+    assert len(ours) == len(held_back) > 10
+    assert all(torch.equal(mine, other) for mine, other in zip(ours, held_back, strict=True))
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_layers_that_compute_again_give_the_same_bits_and_keep_less(name: str) -> None:
+    """Dropout of the layers included."""
+    if kernels() is None:
+        pytest.skip("no C compiler")
+    model = flattened(stock(name)).train()
+    found, sizes = [], []
+    for wanted in (False, True):
+        set_recompute(model, wanted=wanted)
+        torch.manual_seed(4)
+        fused, grads = gradients(model, "bf16", wanted=True)
+        assert getattr(fused, FUSED, None) is not None
+        found.append(grads)
+        worker: Any = Worker(Holder(copy.deepcopy(model)), "bf16")
+        saved: list[int] = []
+
+        def keep(tensor: torch.Tensor, saved: list[int] = saved) -> torch.Tensor:
+            saved.append(0 if isinstance(tensor, torch.nn.Parameter) else tensor.nbytes)
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            run_trunk(worker.module.trunk, stream_of())
+        sizes.append(sum(saved))
+    assert all(torch.equal(mine, other) for mine, other in zip(*found, strict=True))
+    assert sizes[1] < 0.5 * sizes[0]
 
 
 @pytest.mark.parametrize("name", ["bert", "llama"])

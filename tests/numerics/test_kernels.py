@@ -63,7 +63,11 @@ def test_root_mean_square_norm_with_its_residual(native: Kernels, rows: int, wid
     x, add, weight = draw(native, rows, width), draw(native, rows, width), draw(native, width)
     flows = [draw(native, rows, width), draw(native, rows, width)]
     half = [each.requires_grad_() for each in (x, add, weight)]
-    ours = gradients(operators.add_rms_norm(native, half[0], half[1], half[2], 1e-5, from_one=from_one), flows, half)
+    norm = operators.RmsNorm(native, from_one, forgets=True)
+    both, normed = norm.add(half[0], half[1], half[2], 1e-5)
+    assert normed.again is not None
+    assert torch.equal(normed.again(), normed.rows)
+    ours = gradients((both, normed.rows), flows, half)
     wide = [each.detach().float().requires_grad_() for each in half]
     total = (
         wide[0] + wide[1] + ((x + add).float() - x.float() - add.float()).detach()
@@ -79,7 +83,8 @@ def test_the_norm_alone(native: Kernels) -> None:
     half = [draw(native, 70, 48).requires_grad_(), draw(native, 48).requires_grad_()]
     wide = [each.detach().float().requires_grad_() for each in half]
     flow = [draw(native, 70, 48)]
-    ours = gradients(operators.rms_norm(native, half[0], half[1], 1e-6), flow, half)
+    norm = operators.RmsNorm(native, from_one=False, forgets=False)
+    ours = gradients(norm(half[0], half[1], 1e-6).rows, flow, half)
     for mine, theirs in zip(
         ours, gradients(functional.rms_norm(wide[0], (48,), wide[1], 1e-6), flow, wide), strict=True
     ):
@@ -98,7 +103,10 @@ def test_layer_norm_with_dropout_and_residual(native: Kernels, dropout: float) -
         [draw(native, 150, 96)],
     )
     torch.manual_seed(1)
-    ours = gradients(operators.add_layer_norm(native, x, add, layer, dropout), flow, [x, add, layer.weight, layer.bias])
+    made = operators.add_layer_norm(native, x, add, layer, dropout, forgets=True)
+    assert made.again is not None
+    assert torch.equal(made.again(), made.rows)
+    ours = gradients(made.rows, flow, [x, add, layer.weight, layer.bias])
     torch.manual_seed(1)
     mask = (
         native.drop(torch.ones(150, 96).to(native.dtype), new_dropout(dropout)).float()
@@ -143,7 +151,7 @@ def test_gated_unit(native: Kernels, name: Gate) -> None:
     flow = [draw(native, 40, 33)]
     shaped = functional.silu(gate) if name == "swiglu" else functional.gelu(gate, approximate="tanh")
     right = gradients(shaped * up, flow, [wide])
-    for mine, theirs in zip(gradients(operators.gated(native, name, x), flow, [x]), right, strict=True):
+    for mine, theirs in zip(gradients(operators.gated(native, name, x).rows, flow, [x]), right, strict=True):
         near(mine, theirs, 1.1)
 
 
@@ -302,9 +310,10 @@ def test_the_number_of_threads_changes_no_bit(native: Kernels) -> None:
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
         torch.manual_seed(1)
-        normed = operators.add_layer_norm(native, x, add, layer, 0.1)
+        normed = operators.add_layer_norm(native, x, add, layer, 0.1).rows
         read = attend_joined(rows * 1.0, Heads(4, 4, 16), None, segments, scale=0.25, causal=True, dropout=0.1)
-        total, other = operators.add_rms_norm(native, x, add, weight, 1e-5)
+        total, made = operators.RmsNorm(native, from_one=False, forgets=False).add(x, add, weight, 1e-5)
+        other = made.rows
         sums = native.square_sum([normed.detach(), read.detach()])
         outputs = [normed, read, total, other]
         grads = torch.autograd.grad(

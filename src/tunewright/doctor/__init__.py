@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tunewright import extensions
 from tunewright.data.inputs import look
 from tunewright.errors import TunewrightError, shorten
 from tunewright.recipe import Request, read_request
@@ -71,9 +72,12 @@ def examine_engine(request: Request, runs: Path, tell: Tell = tell_nobody) -> di
         job = settle(request, folder, runs, tell)
         train = request.recipe.train
         base = read_base(job)
-        plan = make_plan(train, base, read_encoded(job).splits["train"])
+        method: Any = extensions.load(request.recipe.method.family, request.recipe.method.name)
+        plan = make_plan(train, base, read_encoded(job).splits["train"], recomputes=method.recomputes)
         use_kernels(plan["train.kernels"] == "native")
-        miniature = open_job(job, str(plan["train.device"]), str(plan["train.dtype"]))
+        miniature = open_job(
+            job, str(plan["train.device"]), str(plan["train.dtype"]), recomputes=bool(plan["train.recompute"])
+        )
         found = [*check_invariances(miniature, tell), *check_xray(read_encoded(job))]
         tell("training with two processes", 0, None, "")
         found.append(check_pair(job, folder))

@@ -22,6 +22,7 @@ from tunewright.recipe import Recipe, Request, read_request
 from tunewright.store.artifact import open_artifact
 from tunewright.train.batches import read_examples
 from tunewright.train.miniature import Miniature, make_miniature
+from tunewright.train.recompute import set_recompute
 from tunewright.types import Base, Encoded, Tell
 
 FEW_ROWS = 240
@@ -62,12 +63,13 @@ def settle(request: Request, folder: Path, runs: Path, tell: Tell) -> Job:
     }
 
 
-def open_job(job: Job, device: str = "cpu", dtype: str = "fp32") -> Miniature:
+def open_job(job: Job, device: str = "cpu", dtype: str = "fp32", *, recomputes: bool = False) -> Miniature:
     """The training in miniature; every process makes the same."""
     recipe = read_recipe(job)
     task = extensions.load("adapt.task", recipe.task.name)(recipe.task.config).bind(open_dataset(Path(job["data"])))
     method = extensions.load(recipe.method.family, recipe.method.name)(recipe.method.config)
     trainable = method.wrap(task.attach(read_base(job), recipe.seed), task.objective(), recipe.seed)
+    set_recompute(trainable.module, wanted=recomputes)
     return make_miniature(trainable, read_examples(read_encoded(job), "train"), recipe.train.optimizer, device, dtype)
 
 

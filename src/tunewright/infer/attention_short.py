@@ -16,7 +16,7 @@ from tunewright.infer.segments import Short
 
 @dataclass(frozen=True, slots=True)
 class KeptShort:
-    """What the backward pass needs: the rows, the logarithm of each row's sum of exponentials[T, H], and the mask."""
+    """What the backward pass needs: the rows, the logarithm of each row's sum of exponentials[H, T], and the mask."""
 
     native: Kernels
     short: Short
@@ -30,7 +30,7 @@ def read_short(
 ) -> KeptShort:
     """Write what the queries read into ``read[T, H, D]``; ``window`` 0 looks both ways."""
     q, k, v = (each if each.stride(2) == 1 else each.contiguous() for each in rows)
-    sums, mask = read.new_empty(read.shape[:2], dtype=torch.float32), new_dropout(dropout)
+    sums, mask = read.new_empty(read.shape[1], len(read), dtype=torch.float32), new_dropout(dropout)
     native.attend((q, k, v), read, sums, short, window=window, scale=scale, dropout=mask)
     return KeptShort(native, short, (q, k, v), sums, mask)
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from tunewright.infer.attention import attend
+from tunewright.infer.rounding import round_stream, rounds
 from tunewright.infer.segments import plan_segments
 from tunewright.types import Stream
 
@@ -91,6 +92,13 @@ class _Taken(torch.autograd.Function):
 
 def run_flat(trunk: Any, stream: Stream, wanted: torch.Tensor | None = None) -> torch.Tensor:
     """Hidden states[T, H] of the last layer for the flattened tokens of ``stream``, or those of the ``wanted[W]`` alone."""
+    if not rounds(trunk):
+        return _run(trunk, stream, wanted)
+    number = len(stream.ids if wanted is None else wanted)
+    return _run(trunk, *round_stream(stream, wanted))[:number]
+
+
+def _run(trunk: Any, stream: Stream, wanted: torch.Tensor | None) -> torch.Tensor:
     fused = getattr(trunk, FUSED, None)
     if fused is not None:
         states: torch.Tensor = fused(stream, wanted)

@@ -63,6 +63,12 @@ class Train:
             ge=8,
             examples=[4096],
         )
+        recompute: bool | None = Option(
+            None,
+            "Keep each layer's input alone and compute the rest again on the way back: a fifth of the memory of activations, a "
+            "third more time. Empty: only for qlora.",
+            examples=[True],
+        )
         allow: list[Literal["memory", "disk"]] = Option(
             [], "Shortages that do not stop a run whose forecast does not fit: memory, disk.", examples=[["memory"]]
         )

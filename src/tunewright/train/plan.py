@@ -28,8 +28,10 @@ USUAL_EPOCHS = 3
 USUAL_BUDGET = 16_384
 
 
-def make_plan(config: Train.Config, base: Base, num_rows: int, lr_factor: float = 1.0) -> Plan:
-    """Decide what was left open, each with its reason; ``lr_factor`` is the method's.
+def make_plan(
+    config: Train.Config, base: Base, num_rows: int, *, lr_factor: float = 1.0, recomputes: bool = False
+) -> Plan:
+    """Decide what was left open, each with its reason; ``lr_factor`` and ``recomputes`` are the method's.
 
     Raises InputError for a device that is not there.
     """
@@ -47,6 +49,8 @@ def make_plan(config: Train.Config, base: Base, num_rows: int, lr_factor: float 
             choose_kernels(config.kernels, str(device.value)),
             _asked("token_budget", config.token_budget)
             or Choice("train.token_budget", USUAL_BUDGET, "fits any laptop"),
+            _asked("recompute", config.recompute)
+            or Choice("train.recompute", recomputes, "what this method usually does"),
             _asked("epochs", config.epochs) or _enough_epochs(num_rows, config.batch_size),
             _asked("lr", config.lr) or _usual_rate(base, lr_factor, config.optimizer),
         )

@@ -27,6 +27,7 @@ from tunewright.train.batches import Examples
 from tunewright.train.config import Train
 from tunewright.train.forecast import Forecast, explained, fitting_budget, in_words
 from tunewright.train.pieces import Pieces
+from tunewright.train.recompute import can_recompute
 from tunewright.types import Base, Choice, Encoded, Plan, Tell
 from tunewright.words import counted, size
 
@@ -122,6 +123,8 @@ class Rehearsal:
         fitting = fitting_budget(list(pieces.peaks.items()), limit) if pieces.peaks else 0
         if int(pieces.lengths.max()) <= fitting < budget:
             change = self._having("train.token_budget", fitting)
+        elif not self.plan["train.recompute"] and can_recompute(pieces.loop.module):
+            change = self._having("train.recompute", "true")
         elif pieces.trains_most:
             change = self._having("method", "lora")
         else:

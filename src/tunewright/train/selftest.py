@@ -19,6 +19,7 @@ from tunewright.store.home import cache_folder
 from tunewright.train.batches import Examples
 from tunewright.train.invariance import Invariance, check_invariances
 from tunewright.train.miniature import make_miniature
+from tunewright.train.recompute import set_recompute
 from tunewright.types import Base, Choice, Plan, Tell, Trainable, tell_nobody
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def pass_key(base: Base, train: Train.Config, asked: Sequence[Mapping[str, Any]]
     import torch
 
     kind = [platform.machine(), torch.backends.cpu.get_cpu_capability()]
-    kind += [str(plan[f"train.{name}"]) for name in ("device", "dtype", "kernels")]
+    kind += [str(plan[f"train.{name}"]) for name in ("device", "dtype", "kernels", "recompute")]
     code = [digest_code("tunewright.train", "tunewright.adapt", "tunewright.infer"), version("torch")]
     architecture = {name: value for name, value in read_config(base.folder).items() if not name.startswith("_")}
     options = [train.optimizer.name, list(asked)]
@@ -73,6 +74,7 @@ def examine_before_run(
         return Choice(PATH, "passed", told)
     use_kernels(plan["train.kernels"] == "native")
     device, dtype = str(plan["train.device"]), str(plan["train.dtype"])
+    set_recompute(trainable.module, wanted=bool(plan["train.recompute"]))
     miniature = make_miniature(trainable, examples, train.optimizer, device, dtype)
     found = check_invariances(miniature, tell)
     failed = [each for each in found if not each.passed]

@@ -18,6 +18,7 @@ from tunewright.train.loop import Loop, LossFunction, Settings
 from tunewright.train.optim import make_optimizer
 from tunewright.train.prefixes import can_share
 from tunewright.train.ranks import ALONE
+from tunewright.train.recompute import set_recompute
 from tunewright.train.schedule import rate_at
 from tunewright.types import Checkpoint, Objective, Tell, tell_nobody
 
@@ -49,6 +50,7 @@ def make_loop(fit: Fit, examples: Examples) -> Loop:
             allowed="none",
             hint="train.average=none, or launch.strategy=ddp",
         )
+    set_recompute(fit.trainable.module, wanted=bool(plan["train.recompute"]))
     module = ranks.place(
         fit.trainable.module, loss_function, device=str(plan["train.device"]), dtype=str(plan["train.dtype"])
     )

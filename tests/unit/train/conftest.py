@@ -64,6 +64,7 @@ def plan(**decided: object) -> Plan:
         "threads": 1,
         "dtype": "fp32",
         "kernels": "torch",
+        "recompute": False,
         "token_budget": 1000,
         "epochs": 2,
         "lr": 0.05,

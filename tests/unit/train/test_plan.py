@@ -28,11 +28,13 @@ def base(tmp_path: Path) -> Base:
 
 def test_what_was_asked_for_is_not_decided(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "gemm_rate", lambda *_: pytest.fail("measured although the precision was asked for"))
-    config = Train.Config(device="cpu", threads=2, dtype="bf16", kernels="torch", token_budget=99, epochs=7, lr=0.5)
+    config = Train.Config(
+        device="cpu", threads=2, dtype="bf16", kernels="torch", token_budget=99, recompute=True, epochs=7, lr=0.5
+    )
     plan = make_plan(config, base, 1000)
     assert {choice.path: choice.value for choice in plan.choices} == {
         "train.device": "cpu", "train.threads": 2, "train.dtype": "bf16", "train.kernels": "torch",
-        "train.token_budget": 99, "train.epochs": 7, "train.lr": 0.5,
+        "train.token_budget": 99, "train.recompute": True, "train.epochs": 7, "train.lr": 0.5,
     }  # fmt: skip
     assert {choice.reason for choice in plan.choices} == {"as asked"}
     assert torch.get_num_threads() == 2
@@ -42,7 +44,8 @@ def test_everything_left_open_is_decided_with_a_reason(base: Base) -> None:
     plan = make_plan(Train.Config(device="cpu"), base, 1000)
     paths = [choice.path for choice in plan.choices]
     assert paths == [
-        f"train.{name}" for name in ("device", "threads", "dtype", "kernels", "token_budget", "epochs", "lr")
+        f"train.{name}"
+        for name in ("device", "threads", "dtype", "kernels", "token_budget", "recompute", "epochs", "lr")
     ]
     assert all(choice.reason for choice in plan.choices)
     assert plan["train.threads"] == torch.get_num_threads()
@@ -128,3 +131,11 @@ def test_the_method_moves_the_usual_rate_and_not_the_one_asked_for(base: Base) -
     assert (choice.path, choice.value) == ("train.lr", 8e-5)
     assert choice.reason.endswith("times 4 for what this method trains, times 0.2 for lion")
     assert make_plan(Train.Config(dtype="fp32", device="cpu", lr=0.01), base, 10, lr_factor=4.0)["train.lr"] == 0.01
+
+
+def test_what_the_method_usually_does_is_done_unless_the_recipe_says(base: Base) -> None:
+    config = Train.Config(device="cpu", dtype="fp32")
+    usual = [make_plan(config, base, 10, recomputes=wanted)["train.recompute"] for wanted in (False, True)]
+    assert usual == [False, True]
+    asked = Train.Config(device="cpu", dtype="fp32", recompute=False)
+    assert make_plan(asked, base, 10, recomputes=True)["train.recompute"] is False

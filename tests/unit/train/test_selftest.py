@@ -88,13 +88,18 @@ def test_a_pass_holds_for_what_it_was_made_with(tiny_bert_folder: Path, tiny_gpt
         Plan(
             tuple(
                 Choice(f"train.{name}", value, "test")
-                for name, value in zip(("device", "dtype", "kernels"), how, strict=True)
+                for name, value in zip(("device", "dtype", "kernels", "recompute"), how, strict=True)
             )
         )
-        for how in (("cpu", "fp32", "torch"), ("cpu", "bf16", "torch"), ("cuda", "bf16", "torch"))
+        for how in (
+            ("cpu", "fp32", "torch", False),
+            ("cpu", "bf16", "torch", False),
+            ("cuda", "bf16", "torch", False),
+            ("cpu", "fp32", "torch", True),
+        )
     ]
     key = selftest.pass_key(one, config, [task], plans[0])
-    assert len({selftest.pass_key(one, config, [task], plan) for plan in plans}) == 3
+    assert len({selftest.pass_key(one, config, [task], plan) for plan in plans}) == 4
     assert key == selftest.pass_key(one, Train.Config(lr=0.1, epochs=9, batch_size=3), [task], plans[0])
     assert key != selftest.pass_key(other, config, [task], plans[0])
     assert key != selftest.pass_key(one, config, [{**task, "pooling": "mean"}], plans[0])

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -33,9 +32,6 @@ class AdapterConfig(ComponentConfig):
         AUTO,
         "Which projections get an adapter: auto (attention and MLP of every layer), all-linear, or a list of names such "
         "as [q_proj, v_proj].",
-    )
-    recompute: bool = Option(
-        False, "Keep one state a layer and compute the rest again on the way back: less memory, a third more time."
     )
 
 
@@ -68,8 +64,6 @@ def wrap_adapted(module: Any, objective: Objective, config: AdapterConfig, seed:
         r=config.rank, lora_alpha=config.alpha, lora_dropout=config.dropout, target_modules=list(paths),
         fan_in_fan_out=not isinstance(inside[paths[0]], torch.nn.Linear), **variant,
     )  # fmt: skip
-    if config.recompute:
-        set_recompute(module.trunk, wanted=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         inject_adapter_in_model(lora, module.trunk, NAME)
@@ -106,7 +100,6 @@ def merge(module: Any) -> None:
             put(module.trunk, path, adapted.get_base_layer())
     module.trunk.requires_grad_(False)
     del module.trunk.peft_config
-    set_recompute(module.trunk, wanted=False)
 
 
 def put(trunk: torch.nn.Module, path: str, layer: torch.nn.Module) -> None:
@@ -148,20 +141,6 @@ def shortest_names(paths: Sequence[str], others: set[str]) -> list[str]:
         clear = [ending for ending in endings if not any(_is_named(other, ending) for other in others)]
         found[clear[0] if clear else path] = None
     return list(found)
-
-
-def set_recompute(trunk: torch.nn.Module, *, wanted: bool) -> None:
-    """Have each layer keep its input alone (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost", section 3).
-
-    The switch is transformers' own, layer by layer; it acts in training mode alone.
-    """
-    from torch.utils.checkpoint import checkpoint
-
-    for layer in trunk.modules():
-        if hasattr(layer, "gradient_checkpointing"):
-            switched: Any = layer
-            switched.gradient_checkpointing = wanted
-            switched._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
 
 
 def _is_named(path: str, ending: str) -> bool:

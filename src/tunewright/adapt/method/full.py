@@ -30,6 +30,7 @@ class Full:
             return given
 
     lr_factor = 1.0
+    recomputes = False
 
     def __init__(self, config: Config) -> None:
         """Hold the options."""

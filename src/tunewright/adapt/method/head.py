@@ -76,6 +76,7 @@ class Head:
         cache_mib: int = Option(1024, "Most memory for remembered states, in MiB; other rows are read each time.", ge=0)
 
     lr_factor = 20.0
+    recomputes = False
 
     def __init__(self, config: Config) -> None:
         """Hold the options."""

@@ -19,6 +19,7 @@ class Lora:
         dora: bool = Option(False, "Learn the length of each row of a matrix apart from its direction.")
 
     lr_factor = 4.0
+    recomputes = False
 
     def __init__(self, config: Config) -> None:
         """Hold the options."""

@@ -29,11 +29,9 @@ class Qlora:
         double_quantisation: bool = Option(
             True, "Keep the magnitudes of the blocks in 8 bits too: 4.13 bits a weight instead of 4.5."
         )
-        recompute: bool = Option(
-            True, "Keep one state a layer and compute the rest again on the way back: less memory, a third more time."
-        )
 
     lr_factor = 4.0
+    recomputes = True
 
     def __init__(self, config: Config) -> None:
         """Hold the options."""

@@ -4,7 +4,7 @@
 
    q [any, heads], k and v [any, groups], each head of width d, lie `rows` and `heads` apart (in numbers). A segment's keys are
    those of its parent, if any, and then its own. One pair of a segment and a group of heads is one task; what it writes, nobody
-   else does. `scratch` has `room` numbers for each thread. */
+   else does: `sums` are [heads, tokens], so that threads do not share their lines. `scratch` has `room` numbers for each. */
 
 /* Rows of one head in fp32, [n, wide], zero from d to wide. */
 PART void NAME(read_rows)(const real *from, size step, size n, size d, size wide, float scale, float *out) {
@@ -40,7 +40,7 @@ PART void NAME(score)(const real *q, size step, const struct Block *block, const
 }
 
 void NAME(attend)(const real *q, const real *k, const real *v, real *out, float *sums, const int64_t *spans, float *scratch,
-                  size segments, size groups, size heads, size d, size q_step, size q_head, size k_step, size k_head,
+                  size segments, size groups, size heads, size d, size tokens, size q_step, size q_head, size k_step, size k_head,
                   size v_step, size v_head, size window, float scale, uint32_t seed, uint32_t least, float factor, size room,
                   int threads) {
     size per = heads / groups, wide = whole(d);
@@ -61,7 +61,7 @@ void NAME(attend)(const real *q, const real *k, const real *v, real *out, float 
                 for (size row = 0; row < rows; row++) {
                     float *line = scores + row * length;
                     struct View view = view_at(&span, head, first + row, window);
-                    sums[(start + row) * heads + head] = soften(line, view.low, view.high, whole(seen));
+                    sums[head * tokens + start + row] = soften(line, view.low, view.high, whole(seen));
                     if (least) thin(line, view.place, n, seed, least, factor);
                 }
                 product(scores, length, 1, values, wide, read, wide, rows, wide, seen, 0);
@@ -73,7 +73,7 @@ void NAME(attend)(const real *q, const real *k, const real *v, real *out, float 
 /* `spill` gets what flows to a parent's keys and then to its values, [rows, groups, d] from the segment's own `spilled` on. */
 void NAME(attend_back)(const real *flow, const real *q, const real *k, const real *v, const float *sums, const int64_t *spans,
                        real *of_q, real *of_k, real *of_v, float *spill, float *scratch, size segments, size groups, size heads,
-                       size d, size q_step, size q_head, size k_step, size k_head, size v_step, size v_head, size oq_step,
+                       size d, size tokens, size q_step, size q_head, size k_step, size k_head, size v_step, size v_head, size oq_step,
                        size oq_head, size ok_step, size ok_head, size ov_step, size ov_head, size window, float scale,
                        uint32_t seed, uint32_t least, float factor, size room, size spills, int threads) {
     size per = heads / groups, wide = whole(d);
@@ -100,7 +100,7 @@ void NAME(attend_back)(const real *flow, const real *q, const real *k, const rea
                 for (size row = 0; row < rows; row++) {
                     float *line = scores + row * length, *slope = slopes + row * length;
                     struct View view = view_at(&span, head, first + row, window);
-                    again(line, view.low, view.high, whole(seen), sums[(start + row) * heads + head]);
+                    again(line, view.low, view.high, whole(seen), sums[head * tokens + start + row]);
                     slant(line, slope, view.place, whole(seen), seed, least, factor);
                 }
                 product(scores, 1, length, flows, wide, of_values, wide, seen, wide, rows, 1);

@@ -50,8 +50,8 @@ _LAYERS = {
     "softmax": "rrlnnnnnnfwwfi",
     "softmax_back": "rrnnfwwfi",
     "cross_entropy": "rlssnnii",
-    "attend": "ppprslsnnnnnnnnnnnfwwfni",
-    "attend_back": "rpppslpppssnnnnnnnnnnnnnnnnnfwwfnni",
+    "attend": "ppprslsnnnnnnnnnnnnfwwfni",
+    "attend_back": "rpppslpppssnnnnnnnnnnnnnnnnnnfwwfnni",
 }
 """Functions that exist in each dtype."""
 
@@ -176,15 +176,15 @@ class Kernels:
     def layer_norm(
         self,
         x: torch.Tensor,
-        add: torch.Tensor,
+        add: torch.Tensor | None,
         weight: torch.Tensor,
         bias: torch.Tensor,
         epsilon: float,
         dropout: Dropout,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(dropout(x) + add)[N, H], its norm[N, H], and mean[N] and 1 / deviation[N] in fp32."""
+        """(dropout(x) + add)[N, H], its norm[N, H], and mean[N] and 1 / deviation[N] in fp32; x alone where none is added."""
         num, width = _rows(x)
-        total, y = torch.empty_like(x), torch.empty_like(x)
+        total, y = x if add is None else torch.empty_like(x), torch.empty_like(x)
         means, scales = (x.new_empty(num, dtype=torch.float32) for _ in range(2))
         self.call(
             "layer_norm", x, add, weight, bias, total, y, means, scales, num, width, epsilon, *_drawn(dropout)
@@ -311,12 +311,12 @@ class Kernels:
     ) -> None:
         """Write what queries[T, H, D] read of keys[T, G, D] and values[T, G, D] in short segments into ``read[T, H, D]``.
 
-        ``sums[T, H]`` gets the logarithm of the sum of each row's exponentials. A query sees the ``window`` keys up to its own,
+        ``sums[H, T]`` gets the logarithm of the sum of each row's exponentials. A query sees the ``window`` keys up to its own,
         or all of its span where that is 0.
         """
-        _, num_heads, width = read.shape
+        tokens, num_heads, width = read.shape
         scratch, room = self._scratch(short.longest, width)
-        sizes = (len(short.spans), rows[1].shape[1], num_heads, width)
+        sizes = (len(short.spans), rows[1].shape[1], num_heads, width, tokens)
         self.call(
             "attend", *self._pointers(rows), read, sums, short.spans, scratch, *sizes, *_steps(rows), window, scale,
             *_drawn(dropout), room,
@@ -335,11 +335,11 @@ class Kernels:
         dropout: Dropout,
     ) -> torch.Tensor:
         """Write the gradients of queries, keys and values into ``targets``; those of the parents' [2, any, G, D] in fp32."""
-        _, num_heads, width = flow.shape
+        tokens, num_heads, width = flow.shape
         num_kv = rows[1].shape[1]
         scratch, room = self._scratch(short.longest, width)
         spill = flow.new_empty(2, short.spilled, num_kv, width, dtype=torch.float32)
-        sizes = (len(short.spans), num_kv, num_heads, width)
+        sizes = (len(short.spans), num_kv, num_heads, width, tokens)
         self.call(
             "attend_back", flow, *self._pointers(rows), sums, short.spans, *self._pointers(targets), spill, scratch, *sizes,
             *_steps(rows), *_steps(targets), window, scale, *_drawn(dropout), room, short.spilled,

@@ -56,19 +56,19 @@ void NAME(rms_norm_back)(const real *flow, const real *x, const real *weight, fl
     }
 }
 
-/* y = norm(dropout(x) + add); `sum` keeps what is normed. */
+/* y = norm(dropout(x) + add); `sum` keeps what is normed, which is x itself where nothing is added. */
 void NAME(layer_norm)(const real *x, const real *add, const real *weight, const real *bias, real *sum, real *y, float *means,
                       float *scales, size n, size h, float epsilon, uint32_t seed, uint32_t least, float factor, int threads) {
     EACH_ROW
     for (size row = 0; row < n; row++) {
-        const real *source = x + row * h, *other = add + row * h;
+        const real *source = x + row * h, *other = add ? add + row * h : 0;
         real *kept_sum = sum + row * h, *target = y + row * h;
         uint32_t place = (uint32_t)(row * h);
-        if (least)
+        if (other && least)
 #pragma omp simd
             for (size i = 0; i < h; i++)
                 kept_sum[i] = DOWN(UP(source[i]) * kept(place + (uint32_t)i, seed, least, factor) + UP(other[i]));
-        else
+        else if (other)
 #pragma omp simd
             for (size i = 0; i < h; i++) kept_sum[i] = DOWN(UP(source[i]) + UP(other[i]));
         float total = 0.0f, squares = 0.0f;

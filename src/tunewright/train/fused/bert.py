@@ -17,8 +17,9 @@ from tunewright.infer.attention import Heads, attend_joined
 from tunewright.infer.flat import positions_of, take_rows
 from tunewright.infer.native.functions import Kernels
 from tunewright.infer.segments import Segments, plan_segments
-from tunewright.train.fused.join import Apply, Joined, join
-from tunewright.train.fused.operators import add_layer_norm, drop
+from tunewright.train.fused.join import Joined, join
+from tunewright.train.fused.kept import Apply, Made, apply, computes_again, through
+from tunewright.train.fused.operators import activated, add_layer_norm, drop
 from tunewright.types import Stream
 
 FAMILIES = frozenset({"bert", "roberta", "xlm-roberta"})
@@ -53,6 +54,7 @@ class BertTrunk:
                 self.joined += joined
             project, collect, widen, narrow = applied
             self.layers.append(_Layer(module, project, collect, widen, narrow))
+        self.forgets = not any(computes_again(layer.module) for layer in self.layers)
         config = trunk.config
         width = config.hidden_size // config.num_attention_heads
         self.heads = Heads(config.num_attention_heads, config.num_attention_heads, width)
@@ -67,25 +69,26 @@ class BertTrunk:
     def __call__(self, stream: Stream, wanted: torch.Tensor | None = None) -> torch.Tensor:
         """Hidden states[T, H] of the last layer, or those of the ``wanted[W]`` alone."""
         segments = plan_segments(stream.bounds.tolist())
-        x_TH = self._embed(stream)
+        x = self._embed(stream)
         for layer in self.layers:
-            x_TH = self._pass(layer, x_TH, segments, wanted if layer is self.layers[-1] else None)
-        return x_TH
+            read = wanted if layer is self.layers[-1] else None
+            x = through(layer.module, self._pass, layer, x, segments, read)
+        return x.rows
 
-    def _embed(self, stream: Stream) -> torch.Tensor:
+    def _embed(self, stream: Stream) -> Made:
         embeddings = self.trunk.embeddings
         words_TH = embeddings.word_embeddings(stream.ids)
         places_TH = embeddings.position_embeddings(positions_of(self.trunk, stream))
         places_TH = places_TH + embeddings.token_type_embeddings.weight[0]
-        x_TH = add_layer_norm(self.kernels, words_TH, places_TH, embeddings.LayerNorm)
-        return drop(self.kernels, x_TH, _chance(embeddings.dropout))
+        x_TH = add_layer_norm(self.kernels, words_TH, places_TH, embeddings.LayerNorm).rows
+        return Made(drop(self.kernels, x_TH, _chance(embeddings.dropout)), None)
 
-    def _pass(self, layer: _Layer, x_TH: torch.Tensor, segments: Segments, wanted: torch.Tensor | None) -> torch.Tensor:
+    def _pass(self, layer: _Layer, x: Made, segments: Segments, wanted: torch.Tensor | None) -> Made:
         """Behind the attention of the last layer, tokens that are not wanted are needed by nobody."""
         module = layer.module
         attention, after = module.attention.self, module.attention.output
-        read = attend_joined(
-            layer.project(x_TH),
+        read_TH = attend_joined(
+            apply(layer.project, x),
             self.heads,
             None,
             segments,
@@ -93,11 +96,17 @@ class BertTrunk:
             causal=False,
             dropout=_chance(attention.dropout),
         )
+        x_TH = x.rows
         if wanted is not None:
-            read, x_TH = take_rows(read, wanted), take_rows(x_TH, wanted)
-        x_TH = add_layer_norm(self.kernels, layer.collect(read), x_TH, after.LayerNorm, _chance(after.dropout))
-        added = layer.narrow(module.intermediate.intermediate_act_fn(layer.widen(x_TH)))
-        return add_layer_norm(self.kernels, added, x_TH, module.output.LayerNorm, _chance(module.output.dropout))
+            read_TH, x_TH = take_rows(read_TH, wanted), take_rows(x_TH, wanted)
+        x = self._add(layer.collect(read_TH), x_TH, after)
+        widened = activated(module.intermediate.intermediate_act_fn, apply(layer.widen, x), forgets=self.forgets)
+        return self._add(apply(layer.narrow, widened), x.rows, module.output)
+
+    def _add(self, added_TH: torch.Tensor, x_TH: torch.Tensor, output: Any) -> Made:
+        return add_layer_norm(
+            self.kernels, added_TH, x_TH, output.LayerNorm, _chance(output.dropout), forgets=self.forgets
+        )
 
 
 def _chance(layer: nn.Dropout) -> float:

@@ -37,11 +37,6 @@ def fuse(module: torch.nn.Module, dtype: torch.dtype) -> list[Joined]:
 def _kind(module: torch.nn.Module) -> type[LlamaTrunk | BertTrunk] | None:
     """What computes the module's trunk, if one is made for it."""
     trunk: Any = getattr(module, "trunk", None)
-    if trunk is None or not is_flat(trunk) or _recomputes(trunk) or next(trunk.parameters()).device.type != "cpu":
+    if trunk is None or not is_flat(trunk) or next(trunk.parameters()).device.type != "cpu":
         return None
     return next((family for family in FAMILIES if family.fits(trunk)), None)
-
-
-def _recomputes(trunk: torch.nn.Module) -> bool:
-    """Whether layers keep one state and compute the rest again, which is the stock modules' to do."""
-    return any(getattr(layer, "gradient_checkpointing", False) for layer in trunk.modules())

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from tunewright.infer.attention import Turns
+from tunewright.train.fused.kept import Made
 from tunewright.train.fused.llama import Layer, LlamaTrunk
-from tunewright.train.fused.operators import Pair, gated
 
 
 class GemmaTrunk(LlamaTrunk):
@@ -32,12 +32,14 @@ class GemmaTrunk(LlamaTrunk):
             return False
         return not config.use_bidirectional_attention and not config.attn_logit_softcapping
 
-    def _add(self, layer: Layer, following: Any, total_TH: torch.Tensor, added_TH: torch.Tensor) -> Pair:
+    def _add(
+        self, layer: Layer, following: Any, total_TH: torch.Tensor, added_TH: torch.Tensor
+    ) -> tuple[torch.Tensor, Made]:
         module = layer.module
-        added_TH = self._norm(added_TH, module.post_attention_layernorm)
-        total_TH, y_TH = self._add_norm(total_TH, added_TH, module.pre_feedforward_layernorm)
-        added_TH = layer.narrow(gated(self.kernels, "geglu", layer.widen(y_TH)))
-        return self._add_norm(total_TH, self._norm(added_TH, module.post_feedforward_layernorm), following)
+        added_TH = self._norm(added_TH, module.post_attention_layernorm).rows
+        total_TH, y = self._add_norm(total_TH, added_TH, module.pre_feedforward_layernorm)
+        added_TH = self._norm(self._gated(layer, "geglu", y), module.post_feedforward_layernorm).rows
+        return self._add_norm(total_TH, added_TH, following)
 
     def _turns(self, positions: torch.Tensor) -> list[Turns | None]:
         kinds = [layer.module.self_attn.layer_type for layer in self.layers]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,8 @@ import torch
 from torch import nn
 
 from tunewright.infer.native.functions import Kernels
+from tunewright.train.fused.kept import Apply
 from tunewright.train.fused.lowrank import JoinedLowRank, take_apart
-
-Apply = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)

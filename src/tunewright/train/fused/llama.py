@@ -17,10 +17,11 @@ import torch
 
 from tunewright.infer.attention import Heads, Turns, attend_joined
 from tunewright.infer.flat import take_rows
-from tunewright.infer.native.functions import Kernels
+from tunewright.infer.native.functions import Gate, Kernels
 from tunewright.infer.segments import Segments, plan_segments
-from tunewright.train.fused.join import Apply, Joined, join
-from tunewright.train.fused.operators import Pair, add_rms_norm, gated, rms_norm
+from tunewright.train.fused.join import Joined, join
+from tunewright.train.fused.kept import Apply, Made, apply, computes_again, through
+from tunewright.train.fused.operators import RmsNorm, gated
 from tunewright.types import Stream
 
 FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3", "smollm3"})
@@ -55,6 +56,8 @@ class LlamaTrunk:
         self.joined: list[Joined] = []
         config = trunk.config
         self.layers = [self._layer(module, config) for module in trunk.layers[: config.num_hidden_layers]]
+        self.forgets = not any(computes_again(layer.module) for layer in self.layers)
+        self.rms_norm = RmsNorm(kernels, self.from_one, self.forgets)
 
     @classmethod
     def fits(cls, trunk: Any) -> bool:
@@ -68,19 +71,33 @@ class LlamaTrunk:
         segments = plan_segments(stream.bounds.tolist(), parents=stream.parents)
         turns = self._turns(stream.positions)
         total_TH: torch.Tensor = self.trunk.embed_tokens(stream.ids)
-        y_TH = self._norm(total_TH, self.layers[0].module.input_layernorm)
+        y = self._norm(total_TH, self.layers[0].module.input_layernorm)
         following: Sequence[Any] = [*(layer.module.input_layernorm for layer in self.layers[1:]), self.trunk.norm]
         for layer, norm, turn in zip(self.layers, following, turns, strict=True):
-            read_TH = self._read(layer, y_TH, segments, turn)
-            if wanted is not None and layer is self.layers[-1]:  # behind its attention nobody needs the others
-                read_TH, total_TH = take_rows(read_TH, wanted), take_rows(total_TH, wanted)
-            total_TH, y_TH = self._add(layer, norm, total_TH, layer.collect(read_TH))
-        return y_TH
+            read = wanted if layer is self.layers[-1] else None
+            total_TH, y = through(layer.module, self._pass, layer, norm, total_TH, y, segments, turn, read)
+        return y.rows
 
-    def _read(self, layer: Layer, y_TH: torch.Tensor, segments: Segments, turns: Turns | None) -> torch.Tensor:
+    def _pass(
+        self,
+        layer: Layer,
+        following: Any,
+        total_TH: torch.Tensor,
+        y: Made,
+        segments: Segments,
+        turns: Turns | None,
+        wanted: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, Made]:
+        """The sum behind a layer and the norm that follows; behind its attention of the ``wanted`` tokens alone."""
+        read_TH = self._read(layer, y, segments, turns)
+        if wanted is not None:
+            read_TH, total_TH = take_rows(read_TH, wanted), take_rows(total_TH, wanted)
+        return self._add(layer, following, total_TH, layer.collect(read_TH))
+
+    def _read(self, layer: Layer, y: Made, segments: Segments, turns: Turns | None) -> torch.Tensor:
         """What the attention of a layer reads."""
         attention = layer.module.self_attn
-        rows = layer.project(y_TH)
+        rows = apply(layer.project, y)
         if layer.norms is not None:
             rows = self._norm_heads(rows, layer.heads, *layer.norms)
         return attend_joined(
@@ -94,23 +111,27 @@ class LlamaTrunk:
             dropout=float(attention.attention_dropout) if layer.module.training else 0.0,
         )
 
-    def _add(self, layer: Layer, following: Any, total_TH: torch.Tensor, added_TH: torch.Tensor) -> Pair:
+    def _add(
+        self, layer: Layer, following: Any, total_TH: torch.Tensor, added_TH: torch.Tensor
+    ) -> tuple[torch.Tensor, Made]:
         """The sum with what the attention gave and with what is computed from it, and the norm that follows."""
-        total_TH, y_TH = self._add_norm(total_TH, added_TH, layer.module.post_attention_layernorm)
-        added_TH = layer.narrow(gated(self.kernels, "swiglu", layer.widen(y_TH)))
-        return self._add_norm(total_TH, added_TH, following)
+        total_TH, y = self._add_norm(total_TH, added_TH, layer.module.post_attention_layernorm)
+        return self._add_norm(total_TH, self._gated(layer, "swiglu", y), following)
 
-    def _norm(self, x: torch.Tensor, norm: Any) -> torch.Tensor:
-        return rms_norm(self.kernels, x, norm.weight, _epsilon(norm), from_one=self.from_one)
+    def _gated(self, layer: Layer, name: Gate, y: Made) -> torch.Tensor:
+        return apply(layer.narrow, gated(self.kernels, name, apply(layer.widen, y), forgets=self.forgets))
 
-    def _add_norm(self, x: torch.Tensor, add: torch.Tensor, norm: Any) -> Pair:
-        return add_rms_norm(self.kernels, x, add, norm.weight, _epsilon(norm), from_one=self.from_one)
+    def _norm(self, x: torch.Tensor, norm: Any) -> Made:
+        return self.rms_norm(x, norm.weight, _epsilon(norm))
+
+    def _add_norm(self, x: torch.Tensor, add: torch.Tensor, norm: Any) -> tuple[torch.Tensor, Made]:
+        return self.rms_norm.add(x, add, norm.weight, _epsilon(norm))
 
     def _norm_heads(self, rows: torch.Tensor, heads: Heads, of_queries: Any, of_keys: Any) -> torch.Tensor:
         """Rows[T, (H + 2 G) D] with each head of queries and keys normed by itself."""
         queries, keys, values = (part.flatten(1) for part in heads.split(rows))
         normed = [
-            self._norm(part.reshape(-1, heads.width), norm).view(len(rows), -1)
+            self._norm(part.reshape(-1, heads.width), norm).rows.view(len(rows), -1)
             for part, norm in ((queries, of_queries), (keys, of_keys))
         ]
         return torch.cat([*normed, values], dim=1)

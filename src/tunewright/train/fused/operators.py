@@ -1,39 +1,68 @@
-"""The kernels as differentiable operators on rows[N, H]. What the backward pass needs is kept, nothing more."""
+"""The kernels as differentiable operators on rows[N, H]. What the backward pass needs is kept, nothing more.
+
+``forgets`` says that what comes out is made again on the way back, by whoever reads it (``made.apply``).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from tunewright.infer.native.functions import Dropout, Gate, Kernels, new_dropout
+from tunewright.infer.native.functions import NO_DROPOUT, Dropout, Gate, Kernels, new_dropout
+from tunewright.train.fused.kept import Made
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 
 
-def add_rms_norm(
-    kernels: Kernels, x: torch.Tensor, add: torch.Tensor, weight: torch.Tensor, epsilon: float, *, from_one: bool = False
-) -> Pair:  # fmt: skip
-    """s = x + add, and w s / sqrt(mean(s^2) + epsilon) (Zhang and Sennrich 2019, equation 4)."""
-    found: Pair = _AddRmsNorm.apply(x, add, weight, (kernels, epsilon, from_one))  # type: ignore[no-untyped-call]
-    return found
+@dataclass(frozen=True, slots=True)
+class RmsNorm:
+    """w s / sqrt(mean(s^2) + epsilon) (Zhang and Sennrich 2019, equation 4); ``from_one``: w - 1 is what is kept."""
 
+    kernels: Kernels
+    from_one: bool
+    forgets: bool
 
-def rms_norm(
-    kernels: Kernels, x: torch.Tensor, weight: torch.Tensor, epsilon: float, *, from_one: bool = False
-) -> torch.Tensor:
-    """The norm alone."""
-    found: torch.Tensor = _RmsNorm.apply(x, weight, (kernels, epsilon, from_one))  # type: ignore[no-untyped-call]
-    return found
+    def __call__(self, x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> Made:
+        """The norm of x[N, H]."""
+        y: torch.Tensor = _RmsNorm.apply(x, weight, self._settings(epsilon))  # type: ignore[no-untyped-call]
+        return self._made(y, x, weight, epsilon)
+
+    def add(
+        self, x: torch.Tensor, add: torch.Tensor, weight: torch.Tensor, epsilon: float
+    ) -> tuple[torch.Tensor, Made]:
+        """s = x + add, and its norm."""
+        total, y = _AddRmsNorm.apply(x, add, weight, self._settings(epsilon))  # type: ignore[no-untyped-call]
+        return total, self._made(y, total, weight, epsilon)
+
+    def _settings(self, epsilon: float) -> tuple[Kernels, float, bool]:
+        return self.kernels, epsilon, self.from_one
+
+    def _made(self, y: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> Made:
+        if not self.forgets:
+            return Made(y, None)
+        source, scale = x.detach().contiguous(), weight.detach()
+        return Made(y, lambda: self.kernels.rms_norm(source, None, scale, self.from_one, epsilon)[1])
 
 
 def add_layer_norm(
-    kernels: Kernels, x: torch.Tensor, add: torch.Tensor, layer: torch.nn.LayerNorm, dropout: float = 0.0
-) -> torch.Tensor:
+    kernels: Kernels,
+    x: torch.Tensor,
+    add: torch.Tensor,
+    layer: torch.nn.LayerNorm,
+    dropout: float = 0.0,
+    *,
+    forgets: bool = False,
+) -> Made:
     """The layer's norm of dropout(x) + add (Ba et al. 2016, equation 4)."""
     settings = (kernels, layer.eps, new_dropout(dropout))
-    found: torch.Tensor = _AddLayerNorm.apply(x, add, layer.weight, layer.bias, settings)  # type: ignore[no-untyped-call]
-    return found
+    y, total = _AddLayerNorm.apply(x, add, layer.weight, layer.bias, settings)  # type: ignore[no-untyped-call]
+    if not forgets:
+        return Made(y, None)
+    weight, bias = layer.weight.detach(), layer.bias.detach()
+    return Made(y, lambda: kernels.layer_norm(total, None, weight, bias, layer.eps, NO_DROPOUT)[1])
 
 
 def drop(kernels: Kernels, x: torch.Tensor, dropout: float) -> torch.Tensor:
@@ -44,10 +73,17 @@ def drop(kernels: Kernels, x: torch.Tensor, dropout: float) -> torch.Tensor:
     return found
 
 
-def gated(kernels: Kernels, name: Gate, x: torch.Tensor) -> torch.Tensor:
+def gated(kernels: Kernels, name: Gate, x: torch.Tensor, *, forgets: bool = False) -> Made:
     """The gated unit [N, H] of [a, b][N, 2H]."""
-    found: torch.Tensor = _Gated.apply(x, kernels, name)  # type: ignore[no-untyped-call]
-    return found
+    y: torch.Tensor = _Gated.apply(x, kernels, name)  # type: ignore[no-untyped-call]
+    source = x.detach().contiguous()
+    return Made(y, (lambda: kernels.gated(name, source)) if forgets else None)
+
+
+def activated(function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, *, forgets: bool = False) -> Made:
+    """function(x), an activation of torch."""
+    source = x.detach()
+    return Made(function(x), (lambda: function(source)) if forgets else None)
 
 
 class _AddRmsNorm(torch.autograd.Function):
@@ -92,13 +128,14 @@ class _AddLayerNorm(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: torch.Tensor, add: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, settings: Any
-    ) -> torch.Tensor:
+    ) -> Pair:
         kernels, epsilon, dropout = settings
         total, y, means, scales = kernels.layer_norm(x.contiguous(), add.contiguous(), weight, bias, epsilon, dropout)
         ctx.save_for_backward(total, weight, means, scales)
         ctx.settings = settings
-        found: torch.Tensor = y
-        return found
+        ctx.mark_non_differentiable(total)
+        ctx.set_materialize_grads(False)
+        return y, total
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> Any:
