@@ -2,9 +2,10 @@
 
     python benchmarks/_engine_inputs.py JOB NUM_EXAMPLES FILE [BANKING77]
 
-Two orders are written. `drawn` is the order by chance in which the rows come: what a trainer's random sampler gives. `grouped`
-holds batches of like length, as Tunewright's own loop forms them. Each has the loss that its first batch must have, by the stock
-forward of transformers on padded rows in fp32. `flops` is the work that each row asks for, whatever a system does besides.
+Two orders are written. `drawn` is the order by chance in which the rows come: what a trainer's random sampler gives, and
+Tunewright's loop. `grouped` holds batches of like length, as a peer that pads had better read them. Each has the loss that its
+first batch must have, by the stock forward of transformers on padded rows in fp32. `flops` is the work that each row asks for,
+whatever a system does besides.
 """
 
 from __future__ import annotations
@@ -143,7 +144,7 @@ def labelled_rows(base: Base, number: int, folder: Path) -> tuple[list[list[int]
 
 
 def grouped(job: dict[str, Any], ids: Sequence[Sequence[int]], targets: Sequence[Any]) -> list[list[int]]:
-    """The batches of Tunewright's loop in its first epoch."""
+    """Rows sorted by length within windows, cut into batches, and the batches shuffled."""
     batches = Batches(examples(job, ids, targets), batch_size=job["batch_size"], token_budget=1 << 30, seed=SEED)
     return [batches.rows(step).tolist() for step in range(batches.steps_per_epoch)]
 

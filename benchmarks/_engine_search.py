@@ -141,9 +141,17 @@ def patience(setting: Setting, results: list[Result]) -> float:
     return LOST * min(wholes, default=float("inf")) + COMPILING * setting["compiled"]
 
 
-def quickest(results: list[Result], rate: Callable[[Result], float], *, is_equal: bool, number: int) -> list[Result]:
-    """The quickest few, of those that train in fp32 (`is_equal`) or of all."""
+def quickest(
+    results: list[Result],
+    rate: Callable[[Result], float],
+    *,
+    is_equal: bool,
+    number: int,
+    compiled: tuple[bool, ...] = (False, True),
+) -> list[Result]:
+    """The quickest few, of those that train in fp32 (`is_equal`) or of all; compiled ones too, unless told otherwise."""
     able = [each for each in results if "error" not in each and (not is_equal or trains_in_fp32(each))]
+    able = [each for each in able if each["setting"]["compiled"] in compiled]
     return sorted(able, key=rate, reverse=True)[:number]
 
 

@@ -1,7 +1,7 @@
 """One measured training by Tunewright: `python benchmarks/_ours_train.py INPUTS SETTING`, a process of its own.
 
 It composes what the pipeline composes between `encode` and `evaluate`, and drives the loop that `make_loop` gives. The one
-thing of its own: where the setting asks for the order `drawn`, the loop's batches are those of the file.
+thing of its own: the rows of each batch are those of the file.
 """
 
 from __future__ import annotations
@@ -52,11 +52,7 @@ def main() -> None:
     fit = Fit(trainable=trainable, plan=plan, config=config, seed=SEED)
     loop = make_loop(fit, examples(inputs, ids, inputs["targets"]))
     order = inputs["orders"][setting["order"]]
-    if setting["order"] == "drawn":
-        loop.batches = in_order(loop.batches, order)
-    assert [loop.batches.rows(step).tolist() for step in range(len(order))] == order, (
-        "the inputs are of another version"
-    )
+    loop.batches = in_order(loop.batches, order)
     for step in loop.steps():
         METER.update_ended()
         METER.losses.append(step.loss)
@@ -85,6 +81,7 @@ def in_order(batches: Any, order: list[list[int]]) -> Any:
         batch_size=batches.batch_size,
         token_budget=batches.token_budget,
         seed=batches.seed,
+        pads=batches.pads,
         shares=batches.shares,
     )
 

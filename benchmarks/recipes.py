@@ -123,13 +123,14 @@ def write_page(section: str, names: tuple[str, ...], columns: tuple[str, ...], m
     """Replace the rows of docs/benchmarks.md that were measured; the others stay."""
     known = rows_of(_page.PAGE.read_text(encoding="utf-8"), section)
     kept = {
-        name: [cell.strip() for cell in known[f"`{name}`"].strip("|").split("|")]
+        name: [*(cell.strip() for cell in known[f"`{name}`"].strip("|").split("|")), "", ""][: len(columns) + 5]
         for name in names
         if f"`{name}`" in known
     }
     rows = [measured.get(name) or kept[name] for name in names if name in measured or name in kept]
     if rows:
-        _page.write(section, ("recipe", *columns, "time after start", "peak memory"), rows)
+        costs = ("time after start", "peak memory", "forecast of training", "of memory")
+        _page.write(section, ("recipe", *columns, *costs), rows)
 
 
 def write_section(file: str, name: str, lines: list[str]) -> None:
@@ -141,11 +142,22 @@ def write_section(file: str, name: str, lines: list[str]) -> None:
     path.write_text(found, encoding="utf-8")
 
 
-def cost(result: dict[str, Any]) -> tuple[str, str]:
-    """Time after the start by stage, and peak memory."""
+def cost(result: dict[str, Any]) -> tuple[str, ...]:
+    """Time after the start by stage, peak memory, and what the forecast made of training's time and memory."""
     timings = result["timings"]
     stages = ", ".join(f"{stage} {timings[stage]:.0f}" for stage in ("train", "evaluate") if stage in timings)
-    return f"{timings['total']:.0f} s ({stages})", f"{result['peak_memory_bytes'] / 1e9:.1f} GB"
+    return f"{timings['total']:.0f} s ({stages})", f"{result['peak_memory_bytes'] / 1e9:.1f} GB", *foretold(result)
+
+
+def foretold(result: dict[str, Any]) -> tuple[str, str]:
+    """The forecast and how far it was off, of the seconds of training and of its memory; empty where there was none."""
+    found = result.get("forecast") or {}
+    cells = []
+    for key, unit, size in (("train_seconds", "s", 1.0), ("memory_bytes", "GB", 1e9)):
+        told, fact = (found.get(part, {}).get(key) for part in ("forecast", "fact"))
+        digits = 0 if unit == "s" else 1
+        cells.append(f"{told / size:.{digits}f} {unit} ({told / fact - 1:+.0%})" if told and fact else "")
+    return cells[0], cells[1]
 
 
 def finished(name: str) -> dict[str, Any] | None:

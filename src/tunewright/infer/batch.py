@@ -54,19 +54,19 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
     return Batch(streams, columns, batch.row_ids, batch.num_tokens)
 
 
-def group_by_tokens(lengths: Sequence[int], token_budget: int) -> Iterator[list[int]]:
-    """Indices in the order given, cut into groups whose padded size (count x longest) stays within ``token_budget``.
+def group_by_tokens(lengths: Sequence[int], token_budget: int, *, pads: bool = True) -> Iterator[list[int]]:
+    """Indices in the order given, cut into groups whose size stays within ``token_budget``.
 
-    A row longer than the budget forms a group of its own.
+    The size is that of a rectangle (count x longest), or the tokens alone where nothing ``pads``. A row longer than the budget
+    forms a group of its own.
     """
     group: list[int] = []
-    longest = 0
+    longest = total = 0
     for index, length in enumerate(lengths):
-        longest_now = max(longest, length)
-        if group and longest_now * (len(group) + 1) > token_budget:
+        longest, total = max(longest, length), total + length
+        if group and (longest * (len(group) + 1) if pads else total) > token_budget:
             yield group
-            group, longest_now = [], length
+            group, longest, total = [], length, length
         group.append(index)
-        longest = longest_now
     if group:
         yield group

@@ -1,8 +1,9 @@
 """Which rows form which step: a pure function of (seed, epoch), so that resuming needs two integers and no stored state.
 
-Each epoch is a fresh permutation. Its remainder, drawn by chance and not by length, is the last and smaller batch. Within
-windows of ``WINDOW`` batches rows are sorted by length, cut into batches, and the batches shuffled: little padding, while
-every row is as likely in one step as in another. A batch is cut into micro-batches that fit the token budget; the loss is
+Each epoch is a fresh permutation, cut into batches; its remainder is the last and smaller one. Where a model reads padded
+rectangles, rows are sorted by length within windows of ``WINDOW`` batches and the batches shuffled: little padding, while every
+row is as likely in one step as in another. Flattened rows need no such order, and without it batches are of like size, so that
+none takes much more memory than the others. A batch is cut into micro-batches that fit the token budget; the loss is
 normalised over the whole batch, so that the cut changes nothing but memory (and which row gets which dropout).
 """
 
@@ -91,13 +92,21 @@ class Batches:
     """The batches of every epoch."""
 
     def __init__(
-        self, examples: Examples, *, batch_size: int, token_budget: int, seed: int, shares: bool = False
+        self,
+        examples: Examples,
+        *,
+        batch_size: int,
+        token_budget: int,
+        seed: int,
+        pads: bool = True,
+        shares: bool = False,
     ) -> None:
-        """``batch_size`` in rows per update, ``token_budget`` in padded tokens per micro-batch.
+        """``batch_size`` in rows per update, ``token_budget`` in tokens per micro-batch, with padding where the model ``pads``.
 
         With ``shares``, what rows of a micro-batch begin with alike is laid down once; targets are then per token.
         """
         self.examples = examples
+        self.pads = pads
         self.shares = shares
         self.batch_size = batch_size
         self.token_budget = token_budget
@@ -134,7 +143,12 @@ class Batches:
         """Some rows cut into micro-batches within the token budget, longest first."""
         rows = rows[np.argsort(-self._lengths[rows], kind="stable")]
         lengths = [int(length) for length in self._lengths[rows]]
-        return [rows[group] for group in group_by_tokens(lengths, self.token_budget)]
+        return [rows[group] for group in group_by_tokens(lengths, self.token_budget, pads=self.pads)]
+
+    def size(self, rows: Ints) -> int:
+        """Tokens of the largest micro-batch of these rows, with padding where the model pads."""
+        lengths = [self._lengths[group] for group in self.groups(rows)]
+        return max(int(each.max()) * len(each) if self.pads else int(each.sum()) for each in lengths)
 
     def facts(self, step: int) -> tuple[tuple[int, ...], int]:
         """The ids of the update's rows, longest row first, and the tokens in them."""
@@ -151,6 +165,8 @@ class Batches:
         order = random.permutation(len(self.examples))
         num_whole = len(order) // self.batch_size
         whole, rest = np.split(order, [num_whole * self.batch_size])
+        if not self.pads:
+            return np.split(order, list(range(self.batch_size, len(order), self.batch_size)))
         batches: list[Ints] = []
         for start in range(0, len(whole), WINDOW * self.batch_size):
             rows = whole[start : start + WINDOW * self.batch_size]

@@ -58,8 +58,8 @@ class Train:
         threads: int | None = Option(None, "CPU threads. Empty: as many as torch finds.", ge=1, le=1024, examples=[2])
         token_budget: int | None = Option(
             None,
-            "Padded tokens in one micro-batch; bounds memory and changes nothing else but which row gets which dropout. "
-            "Empty: 16,384.",
+            "Tokens in one micro-batch, with padding where the model pads; bounds memory and changes nothing else but which row "
+            "gets which dropout. Empty: 16,384.",
             ge=8,
             examples=[4096],
         )

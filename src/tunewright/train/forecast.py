@@ -1,7 +1,7 @@
 """What a training will cost: arithmetic over what the rehearsal measured, nothing is run here.
 
     seconds of an update = a + b tokens + c sum of squared lengths        all three at least 0
-    memory               = fixed + slope padded tokens of the largest micro-batch
+    memory               = fixed + slope size        of the largest micro-batch: its tokens, padding included
 
 The squares stand for attention, which reads every pair of tokens of a row.
 """
@@ -15,7 +15,6 @@ from itertools import pairwise
 
 import numpy as np
 
-from tunewright.infer.batch import group_by_tokens
 from tunewright.train.batches import Batches
 from tunewright.types import Floats, Ints
 from tunewright.words import counted, duration, size
@@ -145,20 +144,13 @@ def num_commits(num_evaluations: int, seconds: float, every_seconds: float) -> i
 # -------------------------------------------------------------------------------------------------------------- memory
 
 
-def largest_padded(lengths: Ints, token_budget: int) -> int:
-    """Padded tokens of the largest micro-batch of an update with rows of these lengths."""
-    found = [int(length) for length in np.sort(lengths)[::-1]]
-    groups = group_by_tokens(found, token_budget)
-    return max(len(group) * found[group[0]] for group in groups)
-
-
-def extrapolate(peaks: Sequence[tuple[int, int]], padded: int) -> float:
-    """The peak in bytes at ``padded`` tokens, on the line through the two largest (padded tokens, peak) of smaller batches.
+def extrapolate(peaks: Sequence[tuple[int, int]], size: int) -> float:
+    """The peak in bytes at ``size`` tokens, on the line through the two largest (tokens, peak) of smaller batches.
 
     What the smallest batches find in memory that was free hides a rise; the largest two show it.
     """
     most, _ = max(peaks)
-    return max(peak for _, peak in peaks) + _slope(peaks) * max(0, padded - most)
+    return max(peak for _, peak in peaks) + _slope(peaks) * max(0, size - most)
 
 
 def fitting_budget(peaks: Sequence[tuple[int, int]], limit: float) -> int:
@@ -170,6 +162,6 @@ def fitting_budget(peaks: Sequence[tuple[int, int]], limit: float) -> int:
 
 
 def _slope(peaks: Sequence[tuple[int, int]]) -> float:
-    """Bytes to each padded token between the two largest batches; 0 where nothing rose, or there is one alone."""
+    """Bytes to each token between the two largest batches; 0 where nothing rose, or there is one alone."""
     rises = [(high - low) / (more - fewer) for (fewer, low), (more, high) in pairwise(sorted(peaks))]
     return max(0.0, rises[-1]) if rises else 0.0

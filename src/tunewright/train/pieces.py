@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from tunewright.infer.batch import group_by_tokens
 from tunewright.infer.predict import predict_logits
 from tunewright.train import memory
 from tunewright.train.batches import Batches, token_weights
@@ -26,7 +25,6 @@ from tunewright.train.forecast import (
     all_work,
     extrapolate,
     fit_pace,
-    largest_padded,
     num_commits,
 )
 from tunewright.train.state import changing, read_moments, read_weights, write_state
@@ -152,12 +150,11 @@ class Pieces:
         return self.allowance - (time.monotonic() - self.began)
 
     def _updates(self, work: Sequence[Work], repeats: float) -> int:
-        """Run updates that grow to the longest, then usual ones, while there is time; padded tokens of the longest."""
+        """Run updates that grow to the longest, then usual ones, while there is time; the size of the longest."""
         order = sorted(range(len(work)), key=lambda step: work[step].tokens)
         rows = self._sorted(self.batches.rows(order[-1]))
-        found = [int(length) for length in self.lengths[rows]]
-        first = rows[next(group_by_tokens(found, self.batches.token_budget))]
-        longest = self._padded(rows)
+        first = self.batches.groups(rows)[0]
+        longest = self.batches.size(rows)
         smallest, small = self._parts(first)
         self._update(smallest)  # which makes the moments and warms everything up
         self.measured.clear()
@@ -169,7 +166,7 @@ class Pieces:
         half = first[: -(-len(first) // 2)]
         is_roomy = self.limit is not None and 2 * self._expected(longest) <= self.limit
         for chosen in (*(() if is_roomy else (half, first)), rows, *usual, rows, *usual, half):
-            fits = self.rehearsal.allows_memory(self, self._expected(self._padded(chosen)))
+            fits = self.rehearsal.allows_memory(self, self._expected(self.batches.size(chosen)))
             if fits and self.pace.seconds(Work.of(self.lengths[chosen])) <= self._left - self.allowance / 3:
                 self._update(chosen)
                 self.is_measured = self.is_measured or chosen is rows
@@ -184,12 +181,9 @@ class Pieces:
         near = [int(np.abs(self.lengths - longest / part).argmin()) for part in (8, 4)]
         return np.array(near[:1]), np.array(near[1:])
 
-    def _padded(self, rows: Ints) -> int:
-        return largest_padded(self.lengths[rows], self.batches.token_budget)
-
-    def _expected(self, padded: int) -> int:
+    def _expected(self, size: int) -> int:
         """The peak that batches of this size will have; 0 where the system does not say what is in use."""
-        return int(extrapolate(list(self.peaks.items()), padded)) if self.peaks else 0
+        return int(extrapolate(list(self.peaks.items()), size)) if self.peaks else 0
 
     def _update(self, rows: Ints) -> None:
         """One update on some rows; what it took goes to ``measured`` and ``peaks``."""
@@ -202,8 +196,8 @@ class Pieces:
             self.loop.batches = self.batches
         self.measured.append((Work.of(self.lengths[rows]), seconds))
         if peak.bytes is not None:
-            padded = self._padded(rows)
-            self.peaks[padded] = max(peak.bytes, self.peaks.get(padded, 0))
+            size = self.batches.size(rows)
+            self.peaks[size] = max(peak.bytes, self.peaks.get(size, 0))
 
     def _sorted(self, rows: Ints) -> Ints:
         """Longest first, as an update takes them."""

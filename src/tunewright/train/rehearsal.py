@@ -133,7 +133,7 @@ class Rehearsal:
         return GateError(
             "training will not fit into memory",
             where="train.token_budget",
-            given=f"{needed} at {counted(budget, 'padded token')} in a micro-batch",
+            given=f"{needed} at {counted(budget, 'token')} in a micro-batch",
             allowed=f"{size(limit)}, with what this process holds already",
             hint=f"{change}{self._anyway('memory')}",
         )

@@ -16,7 +16,7 @@ from tunewright.train.committing import Commits
 from tunewright.train.drive import Drive, Fit, Watch
 from tunewright.train.loop import Loop, LossFunction, Settings
 from tunewright.train.optim import make_optimizer
-from tunewright.train.prefixes import can_share
+from tunewright.train.prefixes import can_share, reads_flat
 from tunewright.train.ranks import ALONE
 from tunewright.train.recompute import set_recompute
 from tunewright.train.schedule import rate_at
@@ -59,6 +59,7 @@ def make_loop(fit: Fit, examples: Examples) -> Loop:
         batch_size=config.batch_size,
         token_budget=int(plan["train.token_budget"]),
         seed=fit.seed,
+        pads=not reads_flat(module),
         shares=examples.per_token and can_share(module),
     )
     num_steps = int(plan["train.epochs"]) * batches.steps_per_epoch

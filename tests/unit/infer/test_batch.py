@@ -27,16 +27,21 @@ def test_arrays_of_any_integer_type_are_taken() -> None:
     assert flatten(rows).ids.dtype == torch.int64
 
 
-@given(st.lists(st.integers(1, 50), max_size=40), st.integers(1, 120))
-def test_groups_keep_order_and_budget_and_are_as_large_as_they_can_be(lengths: list[int], budget: int) -> None:
-    groups = list(group_by_tokens(lengths, budget))
+@given(st.lists(st.integers(1, 50), max_size=40), st.integers(1, 120), st.booleans())
+def test_groups_keep_order_and_budget_and_are_as_large_as_they_can_be(
+    lengths: list[int], budget: int, pads: bool
+) -> None:
+    groups = list(group_by_tokens(lengths, budget, pads=pads))
     assert [index for group in groups for index in group] == list(range(len(lengths)))
+
+    def size(group: list[int]) -> int:
+        found = [lengths[index] for index in group]
+        return len(found) * max(found) if pads else sum(found)
+
     for number, group in enumerate(groups):
-        longest = max(lengths[index] for index in group)
-        assert len(group) == 1 or len(group) * longest <= budget
+        assert len(group) == 1 or size(group) <= budget
         if number + 1 < len(groups):
-            following = groups[number + 1][0]
-            assert (len(group) + 1) * max(longest, lengths[following]) > budget
+            assert size([*group, groups[number + 1][0]]) > budget
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])

@@ -16,8 +16,10 @@ from tunewright.types import Encoded, Ledger
 MakeExamples = Callable[..., Examples]
 
 
-def batches_of(examples: Examples, batch_size: int = 4, token_budget: int = 1000, seed: int = 3) -> Batches:
-    return Batches(examples, batch_size=batch_size, token_budget=token_budget, seed=seed)
+def batches_of(
+    examples: Examples, batch_size: int = 4, token_budget: int = 1000, seed: int = 3, *, pads: bool = True
+) -> Batches:
+    return Batches(examples, batch_size=batch_size, token_budget=token_budget, seed=seed, pads=pads)
 
 
 def rows_of_epoch(batches: Batches, epoch: int) -> list[list[int]]:
@@ -26,8 +28,9 @@ def rows_of_epoch(batches: Batches, epoch: int) -> list[list[int]]:
 
 
 @pytest.mark.parametrize(("num_rows", "batch_size"), [(1, 4), (3, 4), (4, 4), (5, 4), (12, 4), (301, 2), (7, 1)])
-def test_every_row_comes_once_an_epoch(make_examples: MakeExamples, num_rows: int, batch_size: int) -> None:
-    batches = batches_of(make_examples(num_rows), batch_size)
+@pytest.mark.parametrize("pads", [True, False])
+def test_every_row_comes_once_an_epoch(make_examples: MakeExamples, num_rows: int, batch_size: int, pads: bool) -> None:
+    batches = batches_of(make_examples(num_rows), batch_size, pads=pads)
     for epoch in range(3):
         sizes = [len(rows) for rows in rows_of_epoch(batches, epoch)]
         assert sorted(chain(*rows_of_epoch(batches, epoch))) == list(range(num_rows))
@@ -65,6 +68,16 @@ def test_batches_hold_rows_of_like_length(make_examples: MakeExamples) -> None:
     assert np.mean(spread) < 1
     first = [lengths[rows].mean() for rows in rows_of_epoch(batches_of(examples), 0)]
     assert first != sorted(first), "short batches must not all come first"
+
+
+def test_where_nothing_is_padded_they_are_as_drawn(make_examples: MakeExamples) -> None:
+    """Batches of all sizes would be as likely to hold the longest rows alone, and memory is that of the largest."""
+    examples = make_examples(16 * WINDOW)
+    lengths = np.array([len(ids) for ids in examples.ids])
+    drawn, sorted_ones = (rows_of_epoch(batches_of(examples, 16, pads=pads), 0) for pads in (False, True))
+    largest, of_sorted = (max(lengths[rows].sum() for rows in each) for each in (drawn, sorted_ones))
+    assert largest < 0.8 * of_sorted
+    assert np.mean([np.ptp(lengths[rows]) for rows in drawn]) > 5
 
 
 @pytest.mark.parametrize("token_budget", [1, 12, 30, 1000])

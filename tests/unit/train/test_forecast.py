@@ -18,7 +18,6 @@ from tunewright.train.forecast import (
     fit_pace,
     fitting_budget,
     in_words,
-    largest_padded,
     num_commits,
 )
 
@@ -61,17 +60,15 @@ def test_every_update_is_counted_and_long_trainings_by_their_first_epochs(make_e
     assert repeats * sum(each.tokens for each in work) == pytest.approx(50 * lengths.sum())
 
 
-def test_the_largest_micro_batch_is_that_of_the_batches_themselves(make_examples: Callable[..., Any]) -> None:
-    examples = make_examples(30)
-    batches = Batches(examples, batch_size=15, token_budget=40, seed=7)
-    lengths = np.array([len(ids) for ids in examples.ids])
+@pytest.mark.parametrize("pads", [True, False])
+def test_the_size_of_an_update_is_that_of_its_largest_micro_batch(
+    make_examples: Callable[..., Any], pads: bool
+) -> None:
+    batches = Batches(make_examples(30), batch_size=15, token_budget=40, seed=7, pads=pads)
     for step in range(2):
-        padded = [
-            len(batch.row_ids) * int((batch.streams["source"].bounds.diff()).max())
-            for batch in batches.micro_batches(step)
-        ]
-        assert largest_padded(lengths[batches.rows(step)], 40) == max(padded)
-    assert largest_padded(np.array([100]), 40) == 100
+        lengths = [batch.streams["source"].bounds.diff() for batch in batches.micro_batches(step)]
+        sizes = [len(each) * int(each.max()) if pads else int(each.sum()) for each in lengths]
+        assert batches.size(batches.rows(step)) == max(sizes)
 
 
 def test_memory_goes_on_along_the_two_largest_batches() -> None:

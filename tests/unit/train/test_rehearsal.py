@@ -68,7 +68,7 @@ def make_scene(tmp_path: Path, make_fit: Callable[..., Fit], make_examples: Call
 
 @pytest.fixture
 def little_memory(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """A machine whose process holds 1 GB, where each padded token of a batch takes 10 MB and 0.6 GB are free."""
+    """A machine whose process holds 1 GB, where each token of a batch takes 10 MB and 0.6 GB are free."""
     sizes: list[int] = []
 
     class Peak(memory.Peak):
@@ -79,7 +79,7 @@ def little_memory(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     update = Pieces._update
 
     def seen(self: Pieces, rows: Any) -> None:
-        sizes.append(self._padded(rows))
+        sizes.append(self.batches.size(rows))
         update(self, rows)
 
     monkeypatch.setattr(Pieces, "_update", seen)
@@ -97,7 +97,7 @@ def test_where_the_longest_batch_will_not_fit_it_is_never_run(make_scene: Any, l
     error = caught.value
     assert max(little_memory) < 60
     assert error.where == "train.token_budget"
-    assert "100 padded tokens" in str(error.given)
+    assert "100 tokens" in str(error.given)
     assert "GB" in error.allowed
     assert error.hint.startswith("tunewright run rows.csv train.lr=0.1 train.token_budget=32")
     assert error.hint.endswith("train.allow=[memory]")
