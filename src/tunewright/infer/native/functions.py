@@ -55,13 +55,8 @@ _LAYERS = {
 }
 """Functions that exist in each dtype."""
 
-_UPDATES = {
-    "squares_fp32": "sdni",
-    "squares_bf16": "rdni",
-    "adamw_fp32": "ssssrnfffffffi",
-    "adamw_bf16": "sssrrnfffffffi",
-}
-"""Functions whose gradients and copies have a dtype of their own: here ``r`` is bf16."""
+_UPDATES = {"squares": "ldni", "adamw": "lsnffffi"}
+"""Functions that know the dtypes of what they are given themselves."""
 
 _SUFFIXES = {torch.bfloat16: "bf16", torch.float32: "fp32"}
 
@@ -90,16 +85,17 @@ def new_dropout(chance: float) -> Dropout:
     return Dropout(seed, max(1, min((1 << 32) - 1, round(chance * (1 << 32)))), 1.0 / (1.0 - chance))
 
 
-class AdamwNumbers(NamedTuple):
-    """g = clip grad; m and v are its moments; w = shrink w - rate m / (root sqrt(v) + epsilon)."""
+class AdamwPart(NamedTuple):
+    """A weight, its moments, its gradient (fp32 or bf16) and its bf16 copy: w = shrink w - rate m / (root sqrt(v) + epsilon)."""
 
-    clip: float
+    weight: torch.Tensor
+    first: torch.Tensor
+    second: torch.Tensor
+    gradient: torch.Tensor
+    copy: torch.Tensor | None
     shrink: float
     rate: float
     root: float
-    beta1: float
-    beta2: float
-    epsilon: float
 
 
 class Kernels:
@@ -112,8 +108,7 @@ class Kernels:
         for name, letters in _LAYERS.items():
             self._declare(name, getattr(library, f"{name}_{_SUFFIXES[dtype]}"), letters, dtype)
         for name, letters in _UPDATES.items():
-            self._declare(name, getattr(library, name), letters, torch.bfloat16)
-
+            self._declare(name, getattr(library, name), letters, dtype)
         self._room = library.attend_room
         self._room.argtypes, self._room.restype = [ctypes.c_int64, ctypes.c_int64], ctypes.c_int64
 
@@ -371,24 +366,22 @@ class Kernels:
 
     def square_sum(self, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
         """The sum of squares of all the tensors, fp32 or bf16, in fp64."""
+        places = [[_place(each), each.numel(), each.dtype == torch.bfloat16] for each in tensors]
         partial = torch.empty(sum(-(-each.numel() // 65536) for each in tensors), dtype=torch.float64)
-        start = 0
-        for each in tensors:
-            end = start - (-each.numel() // 65536)
-            self.call(_typed("squares", each), each, partial[start:end], each.numel())
-            start = end
+        self.call("squares", torch.tensor(places, dtype=torch.int64), partial, len(places))
         return partial.sum()
 
-    def adamw_(
-        self,
-        weight: torch.Tensor,
-        moments: tuple[torch.Tensor, torch.Tensor],
-        grad: torch.Tensor,
-        copy: torch.Tensor | None,
-        numbers: AdamwNumbers,
-    ) -> None:
-        """One update of an fp32 weight and its moments in place; ``copy`` gets the weight in bf16. The gradient: fp32 or bf16."""
-        self.call(_typed("adamw", grad), weight, *moments, grad, copy, weight.numel(), *numbers)
+    def adamw_(self, parts: Sequence[AdamwPart], *, clip: float, beta1: float, beta2: float, epsilon: float) -> None:
+        """One update of fp32 weights and their moments in place, by gradients times ``clip``; copies get the new weights."""
+        places = [
+            [_address(each.weight, torch.float32), _address(each.first, torch.float32), _address(each.second, torch.float32),
+             _place(each.gradient), 0 if each.copy is None else _address(each.copy, torch.bfloat16), each.weight.numel(),
+             each.gradient.dtype == torch.bfloat16]
+            for each in parts
+        ]  # fmt: skip
+        numbers = [(each.shrink, each.rate, each.root) for each in parts]
+        table, given = torch.tensor(places, dtype=torch.int64), torch.tensor(numbers, dtype=torch.float32)
+        self.call("adamw", table, given, len(parts), clip, beta1, beta2, epsilon)
 
 
 _settings = {"wanted": True}
@@ -426,8 +419,10 @@ def _address(tensor: torch.Tensor, dtype: torch.dtype) -> int:
     return tensor.data_ptr()
 
 
-def _typed(name: str, grad: torch.Tensor) -> str:
-    return f"{name}_{_SUFFIXES[grad.dtype]}"
+def _place(tensor: torch.Tensor) -> int:
+    """The address of a tensor of either dtype."""
+    assert tensor.dtype in _SUFFIXES, f"an update takes fp32 and bf16, not {tensor.dtype}"
+    return _address(tensor, tensor.dtype)
 
 
 def _lies_together(rows: torch.Tensor) -> bool:

@@ -73,7 +73,7 @@ static inline float kept(uint32_t place, uint32_t seed, uint32_t least, float fa
 
 /* ---- small products, for attention */
 
-int omp_get_thread_num(void); /* torch's, like all of OpenMP */
+int omp_get_thread_num(void), omp_get_num_threads(void); /* torch's, like all of OpenMP */
 
 #define PART static __attribute__((noinline)) /* inlined wherever they are called, they take longer to compile */
 #define EACH_TASK _Pragma("omp parallel for schedule(dynamic) num_threads(threads)")
@@ -234,43 +234,73 @@ PART void slant(float *line, float *slope, uint32_t place, size end, uint32_t se
 #include "layers.h"
 #include "attention.h"
 
-/* ---- the update */
+/* ---- the update, of many tensors in one call; what a thread does of it is every so-many-th block */
 
-/* Gradients come in fp32, or in bf16 as the products left them. Sums of squares of blocks of 65,536: partial[blocks]. */
-#define SQUARES(name, type, read)                                                                                       \
-    void name(const type *x, double *partial, size n, int threads) {                                                    \
-        size blocks = (n + 65535) / 65536;                                                                              \
-        EACH_ROW                                                                                                        \
-        for (size at = 0; at < blocks; at++) {                                                                          \
-            size stop = (at + 1) * 65536 < n ? (at + 1) * 65536 : n;                                                    \
-            float total = 0.0f;                                                                                         \
-            _Pragma("omp simd reduction(+ : total)") for (size i = at * 65536; i < stop; i++) total +=                  \
-                read(x[i]) * read(x[i]);                                                                                \
-            partial[at] = total;                                                                                        \
-        }                                                                                                               \
+#define EACH_BLOCK(count, length)                                                                       \
+    size me = omp_get_thread_num(), all = omp_get_num_threads(), at = 0;                                                \
+    for (size tensor = 0; tensor < tensors; tensor++)                                                                   \
+        for (size start = 0; start < count; start += length, at++)                                                      \
+            if (at % all == me)
+
+#define STOP(count, length) (start + length < count ? start + length : count)
+
+/* Sums of squares of blocks of 65,536, in order, from rows of [address, numbers, whether they are bf16]. */
+void squares(const int64_t *places, double *partial, size tensors, int threads) {
+#pragma omp parallel num_threads(threads)
+    {
+        EACH_BLOCK(places[3 * tensor + 1], 65536) {
+            const int64_t *place = places + 3 * tensor;
+            size stop = STOP(place[1], 65536);
+            float total = 0.0f;
+            if (place[2]) {
+                const bf16 *x = (const bf16 *)place[0];
+#pragma omp simd reduction(+ : total)
+                for (size i = start; i < stop; i++) total += up(x[i]) * up(x[i]);
+            } else {
+                const float *x = (const float *)place[0];
+#pragma omp simd reduction(+ : total)
+                for (size i = start; i < stop; i++) total += x[i] * x[i];
+            }
+            partial[at] = total;
+        }
     }
-SQUARES(squares_fp32, float, same)
-SQUARES(squares_bf16, bf16, up)
+}
 
-/* AdamW: the gradient times `clip`, both moments, the weight, and its bf16 copy where there is one. */
+/* AdamW of numbers `start` to `stop`: gradient times `clip`, both moments, the weight, and its bf16 copy where there is one. */
 #define ADAMW(name, type, read)                                                                                         \
-    void name(float *weight, float *first, float *second, const type *grad, bf16 *copy, size n, float clip,             \
-              float shrink, float rate, float root, float beta1, float beta2, float epsilon, int threads) {             \
+    PART void name(float *weight, float *first, float *second, const type *grad, bf16 *copy, size start, size stop,     \
+                   float clip, float shrink, float rate, float root, float beta1, float beta2, float epsilon) {         \
         float other1 = 1.0f - beta1, other2 = 1.0f - beta2;                                                             \
-        size blocks = (n + 16383) / 16384;                                                                              \
-        EACH_ROW                                                                                                        \
-        for (size at = 0; at < blocks; at++) {                                                                          \
-            size stop = (at + 1) * 16384 < n ? (at + 1) * 16384 : n;                                                    \
-            _Pragma("omp simd") for (size i = at * 16384; i < stop; i++) {                                              \
-                float g = read(grad[i]) * clip;                                                                         \
-                float m = first[i] + (g - first[i]) * other1;                                                           \
-                float v = second[i] * beta2 + g * g * other2;                                                           \
-                first[i] = m;                                                                                           \
-                second[i] = v;                                                                                          \
-                weight[i] = weight[i] * shrink - rate * m / (__builtin_sqrtf(v) * root + epsilon);                      \
-            }                                                                                                           \
-            if (copy) _Pragma("omp simd") for (size i = at * 16384; i < stop; i++) copy[i] = down(weight[i]);           \
+        _Pragma("omp simd") for (size i = start; i < stop; i++) {                                                       \
+            float g = read(grad[i]) * clip;                                                                             \
+            float m = first[i] + (g - first[i]) * other1;                                                               \
+            float v = second[i] * beta2 + g * g * other2;                                                               \
+            first[i] = m;                                                                                               \
+            second[i] = v;                                                                                              \
+            weight[i] = weight[i] * shrink - rate * m / (__builtin_sqrtf(v) * root + epsilon);                          \
         }                                                                                                               \
+        if (copy) _Pragma("omp simd") for (size i = start; i < stop; i++) copy[i] = down(weight[i]);                    \
     }
 ADAMW(adamw_fp32, float, same)
 ADAMW(adamw_bf16, bf16, up)
+
+/* Rows of [weight, first moment, second, gradient, copy or 0, numbers, whether the gradient is bf16] and [shrink, rate, root]. */
+void adamw(const int64_t *places, const float *numbers, size tensors, float clip, float beta1, float beta2, float epsilon,
+           int threads) {
+#pragma omp parallel num_threads(threads)
+    {
+        EACH_BLOCK(places[7 * tensor + 5], 16384) {
+            const int64_t *place = places + 7 * tensor;
+            const float *number = numbers + 3 * tensor;
+            size stop = STOP(place[5], 16384);
+            float *weight = (float *)place[0], *first = (float *)place[1], *second = (float *)place[2];
+            bf16 *copy = (bf16 *)place[4];
+            if (place[6])
+                adamw_bf16(weight, first, second, (const bf16 *)place[3], copy, start, stop, clip, number[0], number[1],
+                           number[2], beta1, beta2, epsilon);
+            else
+                adamw_fp32(weight, first, second, (const float *)place[3], copy, start, stop, clip, number[0], number[1],
+                           number[2], beta1, beta2, epsilon);
+        }
+    }
+}

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from tunewright.infer.native.functions import AdamwNumbers, Kernels, kernels
+from tunewright.infer.native.functions import AdamwPart, Kernels, kernels
 from tunewright.train.optimizer.base import AdamConfig, Group, adamw
 
 
@@ -55,35 +55,47 @@ class KernelAdamw(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """One update of every parameter that has a gradient."""
+        """One update of every parameter that has a gradient, in one call."""
         assert closure is None
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                gradient = self.gradients.get(id(parameter), parameter.grad)
-                if gradient is not None:
-                    self._update(group, parameter, gradient)
+        given = [
+            (group, parameter, gradient)
+            for group in self.param_groups
+            for parameter in group["params"]
+            if (gradient := self.gradients.get(id(parameter), parameter.grad)) is not None
+        ]
+        if not given:
+            return
+        states = [self._state(parameter) for _, parameter, _ in given]
+        counts = [state["step"] for state in states]
+        torch._foreach_add_(counts, 1)
+        parts = [
+            self._part(group, parameter, gradient, state, step)
+            for (group, parameter, gradient), state, step in zip(
+                given, states, torch.stack(counts).tolist(), strict=True
+            )
+        ]
+        config = self.config
+        self.native.adamw_(parts, clip=self.clip, beta1=config.beta1, beta2=config.beta2, epsilon=config.epsilon)
 
-    def _update(self, group: Group, weight: torch.Tensor, gradient: torch.Tensor) -> None:
-        """Algorithm 2, lines 5 to 12."""
-        state = self.state[weight]
+    def _state(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
+        state: dict[str, torch.Tensor] = self.state[weight]
         if not state:
             state["step"] = torch.zeros((), dtype=torch.float32)
             state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(weight), torch.zeros_like(weight)
-        state["step"] += 1
-        step, lr = int(state["step"]), float(group["lr"])
-        beta1, beta2 = self.config.beta1, self.config.beta2
-        self.native.adamw_(
-            weight.detach(),
-            (state["exp_avg"], state["exp_avg_sq"]),
-            gradient.contiguous(),
-            self.copies.get(id(weight)),
-            AdamwNumbers(
-                clip=self.clip,
-                shrink=1.0 - lr * float(group["weight_decay"]),
-                rate=lr / (1.0 - beta1**step),
-                root=1.0 / math.sqrt(1.0 - beta2**step),
-                beta1=beta1,
-                beta2=beta2,
-                epsilon=self.config.epsilon,
-            ),
+        return state
+
+    def _part(
+        self, group: Group, weight: torch.Tensor, gradient: torch.Tensor, state: dict[str, torch.Tensor], step: float
+    ) -> AdamwPart:
+        """Algorithm 2, lines 5 to 12."""
+        lr, beta1, beta2 = float(group["lr"]), self.config.beta1, self.config.beta2
+        return AdamwPart(
+            weight=weight.detach(),
+            first=state["exp_avg"],
+            second=state["exp_avg_sq"],
+            gradient=gradient.contiguous(),
+            copy=self.copies.get(id(weight)),
+            shrink=1.0 - lr * float(group["weight_decay"]),
+            rate=lr / (1.0 - beta1**step),
+            root=1.0 / math.sqrt(1.0 - beta2**step),
         )
