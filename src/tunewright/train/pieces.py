@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from tunewright.infer.predict import predict_logits
+from tunewright.infer.rounding import CODE_BYTES, MOST_KEPT, round_up, rounds
 from tunewright.train import memory
 from tunewright.train.batches import Batches, token_weights
 from tunewright.train.forecast import (
@@ -111,7 +112,7 @@ class Pieces:
         if peak is not None and not self.is_measured:
             peak = max(peak, self._expected(longest))
         if peak is not None:
-            peak += commit_bytes  # a commit is written from copies while training goes on
+            peak += commit_bytes + self._code_bytes()  # a commit is written from copies while training goes on
         update_seconds = repeats * sum(map(self.pace.seconds, work))
         num_updates = self.loop.settings.num_steps
         num_evaluations = -(-num_updates // (rehearsal.config.evaluate_every or self.batches.steps_per_epoch))
@@ -138,6 +139,18 @@ class Pieces:
         )
 
     # -------------------------------------------------------------------------------------------------------- inside
+
+    def _code_bytes(self) -> int:
+        """What the machine code for numbers of tokens that have not occurred yet will take, in the first pass over the rows."""
+        if not rounds(self.loop.worker.module):
+            return 0
+        steps = range(min(self.batches.steps_per_epoch, self.loop.settings.num_steps))
+        sizes = {
+            round_up(int(self.lengths[group].sum()))
+            for step in steps
+            for group in self.batches.groups(self.batches.rows(step))
+        }
+        return CODE_BYTES * max(0, min(len(sizes), MOST_KEPT) - len(self.peaks))
 
     @property
     def pace(self) -> Pace:

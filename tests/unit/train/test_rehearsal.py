@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from tunewright.errors import GateError
+from tunewright.infer.rounding import CODE_BYTES, round_up
 from tunewright.store.run import RunFolder
-from tunewright.train import memory
+from tunewright.train import memory, pieces, rehearsal
 from tunewright.train.pieces import Pieces
 from tunewright.train.rehearsal import Rehearsal
 from tunewright.train.train import Fit, make_loop
@@ -163,3 +164,34 @@ def test_a_training_that_goes_on_tells_what_was_forecast_and_compares_no_time(ma
     resumed.rehearsal.compare()
     assert resumed.kept["fact"]["train_seconds"] is None
     assert resumed.kept["forecast"] == scene.kept["forecast"]
+
+
+def test_code_for_numbers_of_tokens_that_are_to_come_is_foreseen(
+    make_scene: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "peak_bytes", lambda *_: GB)
+    found = []
+    for is_kept in (False, True):
+        monkeypatch.setattr(pieces, "rounds", lambda _, is_kept=is_kept: is_kept)
+        scene, loop = make_scene()
+        scene.rehearsal(loop)
+        found.append(scene.kept["forecast"]["memory_bytes"])
+        batches, lengths = loop.batches, [len(ids) for ids in loop.batches.examples.ids]
+        groups = [group for step in range(2) for group in batches.groups(batches.rows(step))]
+        sizes = {round_up(sum(lengths[row] for row in group)) for group in groups}
+        shutil.rmtree(scene.folder.folder)
+    more, left = divmod(found[1] - found[0], CODE_BYTES)
+    assert (left, len(sizes) > 4) == (0, True)
+    assert 0 <= more < len(sizes), "what the rehearsal has read has its code"
+
+
+@pytest.mark.parametrize(("can", "change"), [(True, "train.recompute=true"), (False, "method=lora")])
+def test_where_no_smaller_budget_would_do_layers_are_to_be_computed_again(
+    make_scene: Any, little_memory: list[int], monkeypatch: pytest.MonkeyPatch, can: bool, change: str
+) -> None:
+    monkeypatch.setattr(memory, "free_bytes", lambda *_: int(0.05 * GB))
+    monkeypatch.setattr(rehearsal, "can_recompute", lambda _: can)
+    scene, loop = make_scene()
+    with pytest.raises(GateError, match="will not fit into memory") as caught:
+        scene.rehearsal(loop)
+    assert change in caught.value.hint
