@@ -36,7 +36,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 SECONDS = 600.0
 THREADS = 2
-FINALISTS = 2
+FINALISTS = 3
 """How many of each class go on from the short slice to the long one."""
 
 OURS = ("_ours_train.py", "_ours_gemm.py")

@@ -1,6 +1,6 @@
 """The kernels as differentiable operators on rows[N, H]. What the backward pass needs is kept, nothing more.
 
-``forgets`` says that what comes out is made again on the way back, by whoever reads it (``made.apply``).
+``forgets`` says that what comes out is made again on the way back, by whoever reads it (``kept.apply``).
 """
 
 from __future__ import annotations
