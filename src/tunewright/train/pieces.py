@@ -165,7 +165,7 @@ class Pieces:
     def _updates(self, work: Sequence[Work], repeats: float) -> int:
         """Run updates that grow to the longest, then usual ones, while there is time; the size of the longest."""
         order = sorted(range(len(work)), key=lambda step: work[step].tokens)
-        rows = self._sorted(self.batches.rows(order[-1]))
+        rows = self.batches.rows(order[-1])
         first = self.batches.groups(rows)[0]
         longest = self.batches.size(rows)
         smallest, small = self._parts(first)
@@ -211,10 +211,6 @@ class Pieces:
         if peak.bytes is not None:
             size = self.batches.size(rows)
             self.peaks[size] = max(peak.bytes, self.peaks.get(size, 0))
-
-    def _sorted(self, rows: Ints) -> Ints:
-        """Longest first, as an update takes them."""
-        return rows[np.argsort(-self.lengths[rows], kind="stable")]
 
     def _evaluation(self) -> float:
         """Seconds to each token of an evaluation, by rows of all lengths."""

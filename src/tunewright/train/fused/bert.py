@@ -18,8 +18,9 @@ from tunewright.infer.flat import positions_of, take_rows
 from tunewright.infer.native.functions import Kernels
 from tunewright.infer.segments import Segments, plan_segments
 from tunewright.train.fused.join import Joined, join
-from tunewright.train.fused.kept import Apply, Made, apply, computes_again, through
+from tunewright.train.fused.kept import Apply, Made, apply
 from tunewright.train.fused.operators import activated, add_layer_norm, drop
+from tunewright.train.recompute import recomputes, through
 from tunewright.types import Stream
 
 FAMILIES = frozenset({"bert", "roberta", "xlm-roberta"})
@@ -54,7 +55,7 @@ class BertTrunk:
                 self.joined += joined
             project, collect, widen, narrow = applied
             self.layers.append(_Layer(module, project, collect, widen, narrow))
-        self.forgets = not any(computes_again(layer.module) for layer in self.layers)
+        self.forgets = not any(recomputes(layer.module) for layer in self.layers)
         config = trunk.config
         width = config.hidden_size // config.num_attention_heads
         self.heads = Heads(config.num_attention_heads, config.num_attention_heads, width)

@@ -20,8 +20,9 @@ from tunewright.infer.flat import take_rows
 from tunewright.infer.native.functions import Gate, Kernels
 from tunewright.infer.segments import Segments, plan_segments
 from tunewright.train.fused.join import Joined, join
-from tunewright.train.fused.kept import Apply, Made, apply, computes_again, through
+from tunewright.train.fused.kept import Apply, Made, apply
 from tunewright.train.fused.operators import RmsNorm, gated
+from tunewright.train.recompute import recomputes, through
 from tunewright.types import Stream
 
 FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3", "smollm3"})
@@ -56,7 +57,7 @@ class LlamaTrunk:
         self.joined: list[Joined] = []
         config = trunk.config
         self.layers = [self._layer(module, config) for module in trunk.layers[: config.num_hidden_layers]]
-        self.forgets = not any(computes_again(layer.module) for layer in self.layers)
+        self.forgets = not any(recomputes(layer.module) for layer in self.layers)
         self.rms_norm = RmsNorm(kernels, self.from_one, self.forgets)
 
     @classmethod
