@@ -11,7 +11,7 @@ Result = Mapping[str, Any]
 DTYPES = ("fp32", "bf16_autocast", "bf16_products", "bf16_weights")
 """The last one trains weights in bf16; the others keep them in fp32. `bf16_products`: oneDNN multiplies fp32 tensors in bf16."""
 
-LOST = 2.5
+LOST = 1.6
 """A setting that needs this many times what the quickest of its class needed, for the same rows, is stopped."""
 COMPILING = 240.0
 """Seconds more for a setting that is compiled first; twice the rows are read, too."""
@@ -103,7 +103,9 @@ def neighbours(setting: Setting, kind: str) -> Iterator[Setting]:
                 yield moved
 
 
-def search(kind: str, measure: Callable[[Setting, float], Result], rate: Callable[[Result], float]) -> list[Result]:
+def search(
+    kind: str, measure: Callable[[Setting, float], Result], rate: Callable[[Result], float], *, has_bf16: bool
+) -> list[Result]:
     """Measure the list, then climb from the quickest with fp32 weights and from the quickest of all.
 
     ``measure`` is told after how many seconds a setting has lost: it cannot become the quickest of its class any more.
@@ -114,7 +116,7 @@ def search(kind: str, measure: Callable[[Setting, float], Result], rate: Callabl
         if name(setting) not in tried:
             tried[name(setting)] = measure(setting, patience(setting, list(tried.values())))
 
-    for setting in sorted(first_list(kind), key=expected):
+    for setting in sorted(first_list(kind), key=lambda setting: expected(setting, kind, has_bf16=has_bf16)):
         try_one(setting)
     for is_equal in (True, False):
         before = ""
@@ -128,10 +130,12 @@ def search(kind: str, measure: Callable[[Setting, float], Result], rate: Callabl
     return list(tried.values())
 
 
-def expected(setting: Setting) -> tuple[bool, ...]:
+def expected(setting: Setting, kind: str, *, has_bf16: bool) -> tuple[Any, ...]:
     """What is likely to be quick comes first, so that what is slow is known as such early."""
-    is_padded = setting["micro"] > 1 and setting["order"] == "drawn"
-    return (setting["compiled"], setting["checkpointing"], is_padded)
+    is_language = kind == "language"
+    is_padded = is_language and setting["micro"] > 1 and setting["order"] == "drawn"
+    size = setting["micro"] if is_language else -setting["micro"]
+    return setting["compiled"], setting["checkpointing"], is_padded, (setting["dtype"] == "fp32") == has_bf16, size
 
 
 def patience(setting: Setting, results: list[Result]) -> float:

@@ -185,7 +185,10 @@ class Bench:
             tried = [self.peer(setting, self.num_short) for setting in searching.first_list(self.job.kind)[:3]]
         else:
             tried = searching.search(
-                self.job.kind, lambda setting, seconds: self.peer(setting, self.num_short, seconds), self.short_rate
+                self.job.kind,
+                lambda setting, seconds: self.peer(setting, self.num_short, seconds),
+                self.short_rate,
+                has_bf16=not self.options.avx2,
             )
         finalists = [
             each["setting"]

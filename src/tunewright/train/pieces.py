@@ -238,8 +238,7 @@ class Pieces:
 
     def _put_back(self, folder: Path) -> None:
         """Everything as it was before the rehearsal."""
-        read_weights(folder, self.loop.module)
-        self.loop.optimizer.state.clear()
+        self._reload(folder)
         self.loop.optimizer.zero_grad(set_to_none=True)
         self.loop.restore(self.start)
 

@@ -20,6 +20,7 @@ from tunewright.train.prefixes import can_share, reads_flat
 from tunewright.train.ranks import ALONE
 from tunewright.train.recompute import set_recompute
 from tunewright.train.schedule import rate_at
+from tunewright.train.split import Split, split_weights
 from tunewright.types import Checkpoint, Objective, Tell, tell_nobody
 
 SHARDED = ("adamw", "adam", "lion", "sgd")
@@ -34,22 +35,7 @@ def make_loop(fit: Fit, examples: Examples) -> Loop:
     torch.set_num_threads(max(1, int(plan["train.threads"]) // ranks.num_local))
     use_kernels(plan["train.kernels"] == "native")
     loss_function = make_loss(fit.trainable.phases[0].objective)
-    if ranks.is_sharded and config.optimizer.name not in SHARDED:
-        raise InputError(
-            "this optimiser looks at whole matrices, of which each process has a part",
-            where="train.optimizer",
-            given=config.optimizer.name,
-            allowed=", ".join(SHARDED),
-            hint="train.optimizer=adamw, or launch.strategy=ddp",
-        )
-    if ranks.is_sharded and config.average.name != "none":
-        raise InputError(
-            "weights of which each process has a part are not averaged",
-            where="train.average",
-            given=config.average.name,
-            allowed="none",
-            hint="train.average=none, or launch.strategy=ddp",
-        )
+    _require_that_fits(fit)
     set_recompute(fit.trainable.module, wanted=bool(plan["train.recompute"]))
     module = ranks.place(
         fit.trainable.module, loss_function, device=str(plan["train.device"]), dtype=str(plan["train.dtype"])
@@ -64,11 +50,13 @@ def make_loop(fit: Fit, examples: Examples) -> Loop:
     )
     num_steps = int(plan["train.epochs"]) * batches.steps_per_epoch
     lr = float(plan["train.lr"])
+    rests = split_weights(module) if config.master == "split" else {}
+    optimizer = make_optimizer(config.optimizer, module, lr, config.layer_decay)
     return Loop(
         module,
         loss_function=loss_function,
         batches=batches,
-        optimizer=make_optimizer(config.optimizer, module, lr, config.layer_decay),
+        optimizer=Split(optimizer, rests) if rests else optimizer,
         rate=lambda step: rate_at(config.schedule, step, num_steps, lr),
         settings=Settings(
             num_steps=num_steps,
@@ -127,6 +115,43 @@ def train(fit: Fit, examples: Examples, watch: Watch) -> Checkpoint:
         metric=best.metric,
         stopped_because=drive.stopped_because,
     )
+
+
+def _require_that_fits(fit: Fit) -> None:
+    """Raises InputError for options that cannot be had together."""
+    config, ranks = fit.config, fit.ranks
+    if ranks.is_sharded and config.optimizer.name not in SHARDED:
+        raise InputError(
+            "this optimiser looks at whole matrices, of which each process has a part",
+            where="train.optimizer",
+            given=config.optimizer.name,
+            allowed=", ".join(SHARDED),
+            hint="train.optimizer=adamw, or launch.strategy=ddp",
+        )
+    if ranks.is_sharded and config.average.name != "none":
+        raise InputError(
+            "weights of which each process has a part are not averaged",
+            where="train.average",
+            given=config.average.name,
+            allowed="none",
+            hint="train.average=none, or launch.strategy=ddp",
+        )
+    if config.master == "split":
+        reasons = {
+            "train.dtype=bf16": fit.plan["train.dtype"] == "bf16",
+            "train.average=none": config.average.name == "none",
+            "launch.processes=1": ranks.size == 1,
+            "another method than head": fit.trainable.look_ahead is None,
+        }
+        lacking = [reason for reason, holds in reasons.items() if not holds]
+        if lacking:
+            raise InputError(
+                "weights in two halves cannot be had here",
+                where="train.master",
+                given="split",
+                allowed="fp32, or split with " + ", ".join(lacking),
+                hint=lacking[0] if "=" in lacking[0] else "train.master=fp32",
+            )
 
 
 def _look_ahead(fit: Fit, examples: Examples, tell: Tell) -> None:

@@ -3,13 +3,14 @@
 An update in bf16 alone would lose every step smaller than a 256th of its weight. So the optimiser holds the trained weights in
 fp32, forward and backward run on their bf16 copies, and each gradient is added in fp32 the moment it is whole (mixed precision,
 Micikevicius et al. 2018, section 3.1; bf16 has the range of fp32, so no loss is scaled). Frozen weights are copied once,
-buffers such as the frequencies of rotary positions are shared and keep their precision.
+buffers such as the frequencies of rotary positions are shared and keep their precision. Weights that are split (``split.py``)
+lie in bf16 already and are their own copies.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 
@@ -27,6 +28,7 @@ class Worker:
         """``dtype`` is ``bf16`` or ``fp32``; None computes with the original as it is."""
         self.module = original
         self.holds_gradients = False
+        self._sums: dict[int, torch.Tensor] = {}
         self._pairs: list[tuple[torch.nn.Parameter, tuple[torch.nn.Parameter, ...]]] = []
         if dtype == "bf16":
             self._copy(original)
@@ -41,6 +43,7 @@ class Worker:
             found = tuple(trained.pop(id(part)) for part in joined.parts if id(part) in trained)
             if found:
                 self._pairs.append((joined.whole, found))
+                _lie_in(joined.whole, [part for part in found if part.dtype == torch.bfloat16])
         by_id = {id(twin): twin for twin in twins.values()}
         self._pairs += [(by_id[key], (value,)) for key, value in trained.items()]
         for twin, values in self._pairs:
@@ -50,31 +53,23 @@ class Worker:
         shared = [*original.parameters(), *original.buffers()]
         self.module = copy.deepcopy(original, _themselves(shared))
         for joined in fuse(self.module, torch.float32):
-            for part, rows in zip(joined.parts, _rows(joined.whole.detach(), joined.parts), strict=True):
-                part.data = rows
+            _lie_in(joined.whole, joined.parts)
             if joined.whole.requires_grad:
                 joined.whole.register_post_accumulate_grad_hook(_divide(joined.parts))  # type: ignore[no-untyped-call]
 
     def take_up(self) -> None:
         """Compute with the original's weights of now."""
-        if self._pairs:
+        if pairs := [*self._copied()]:
             with torch.no_grad():
-                rows = [_rows(twin, values) for twin, values in self._pairs]
-                torch._foreach_copy_(
-                    [row for each in rows for row in each], [value for _, values in self._pairs for value in values]
-                )
+                torch._foreach_copy_([rows for _, rows in pairs], [value for value, _ in pairs])
 
     def copies(self) -> dict[int, torch.Tensor]:
         """The bf16 copy of each trained weight, by the id of the original."""
-        return {
-            id(value): rows
-            for twin, values in self._pairs
-            for value, rows in zip(values, _rows(twin.detach(), values), strict=True)
-        }
+        return {id(value): rows for value, rows in self._copied()}
 
     def held(self) -> dict[int, torch.Tensor]:
-        """The gradients that were held back, in bf16, by the id of the original."""
-        return {
+        """The gradients that are not in the originals, by their id: held back in bf16, or sums of split weights in fp32."""
+        return self._sums | {
             id(value): rows
             for twin, values in self._pairs
             if twin.grad is not None
@@ -82,9 +77,17 @@ class Worker:
         }
 
     def let_go(self) -> None:
-        """Drop the gradients that were held back."""
+        """Drop the gradients that are not in the originals."""
+        self._sums.clear()
         for twin, _ in self._pairs:
             twin.grad = None
+
+    def _copied(self) -> Iterator[tuple[torch.nn.Parameter, torch.Tensor]]:
+        """Each trained weight that has a copy, and its copy."""
+        for twin, values in self._pairs:
+            for value, rows in zip(values, _rows(twin.detach(), values), strict=True):
+                if value.dtype != twin.dtype:
+                    yield value, rows
 
     def _handing_over(self, originals: Sequence[torch.nn.Parameter]) -> Callable[[torch.Tensor], None]:
         """A hook that adds a whole gradient to those of the originals in fp32, and lets it go; unless it is to be held."""
@@ -94,13 +97,23 @@ class Worker:
                 return
             assert twin.grad is not None
             for original, grad in zip(originals, _rows(twin.grad, originals), strict=True):
-                if original.grad is None:
-                    original.grad = grad.float()
+                sums = self._sums.get(id(original)) if original.dtype == twin.dtype else original.grad
+                if sums is not None:
+                    sums += grad
+                elif original.dtype == twin.dtype:
+                    self._sums[id(original)] = grad.float()
                 else:
-                    original.grad += grad
+                    original.grad = grad.float()
             twin.grad = None
 
         return hand_over
+
+
+def _lie_in(whole: torch.Tensor, parts: Sequence[torch.nn.Parameter]) -> None:
+    """Make each part a view of its rows."""
+    if parts:
+        for part, rows in zip(parts, _rows(whole.detach(), parts), strict=True):
+            part.data = rows
 
 
 def _divide(parts: Sequence[torch.nn.Parameter]) -> Callable[[torch.Tensor], None]:
@@ -121,8 +134,8 @@ def _themselves(values: Iterable[torch.Tensor]) -> dict[int, object]:
 
 
 def _twin(value: torch.nn.Parameter) -> torch.nn.Parameter:
-    """A bf16 copy of the parameter; one that is not of floating point is shared."""
-    if not value.is_floating_point():
+    """A bf16 copy of the parameter; one that is in bf16 already, or not of floating point, is shared."""
+    if not value.is_floating_point() or value.dtype == torch.bfloat16:
         return value
     return torch.nn.Parameter(value.detach().bfloat16(), requires_grad=value.requires_grad)
 

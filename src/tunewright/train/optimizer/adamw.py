@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from tunewright.infer.native.functions import AdamwPart, Kernels, kernels
-from tunewright.train.optimizer.base import AdamConfig, Group, adamw
+from tunewright.train.optimizer.base import AdamConfig, Direct, Group, adamw
 
 
 class Adamw:
@@ -37,21 +37,18 @@ class Adamw:
         return KernelAdamw(self.config, groups, native)
 
 
-class KernelAdamw(torch.optim.Optimizer):
-    """The update in one pass over gradient, moments, weight and its bf16 copy; what it remembers is named as in torch's AdamW.
-
-    ``copies`` and ``gradients``, by the id of a parameter, and ``clip`` are set from outside before a step: where the gradient
-    lies if not in ``parameter.grad``, what it is multiplied by, and where the new weight is also written in bf16.
-    """
+class KernelAdamw(Direct):
+    """The update in one pass over gradient, moments, weight and its bf16 copy; what it remembers is named as in torch's AdamW."""
 
     def __init__(self, config: AdamConfig, groups: Sequence[Group], native: Kernels) -> None:
         """``groups`` carry ``lr`` and ``weight_decay``."""
         super().__init__([*groups], {})
         self.config = config
         self.native = native
-        self.copies: Mapping[int, torch.Tensor] = {}
-        self.gradients: Mapping[int, torch.Tensor] = {}
-        self.clip = 1.0
+
+    def square_sum(self, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+        """By the kernel."""
+        return self.native.square_sum([each.contiguous() for each in tensors])
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
 import torch
@@ -45,8 +46,27 @@ class AdamConfig(OptimizerConfig):
 
 
 def adamw(config: AdamConfig, groups: Sequence[Group]) -> torch.optim.Optimizer:
-    """Torch's AdamW, one kernel for an update."""
+    """Torch's AdamW, one kernel for an update; of weights that are split, one of our own."""
+    if any(each.dtype == torch.bfloat16 for group in groups for each in group["params"]):
+        return EachAdamw([*groups], {"betas": (config.beta1, config.beta2), "eps": config.epsilon})
     return torch.optim.AdamW([*groups], betas=(config.beta1, config.beta2), eps=config.epsilon, fused=True)
+
+
+class Direct(torch.optim.Optimizer):
+    """An optimiser that is told where the gradients are, and what they are multiplied by, in place of ``parameter.grad``.
+
+    ``copies`` and ``gradients``, by the id of a parameter, and ``clip`` are set from outside before a step: where the gradient
+    lies if not in ``parameter.grad``, what it is multiplied by, and where the new weight is also written in bf16.
+    """
+
+    copies: Mapping[int, torch.Tensor] = MappingProxyType({})
+    gradients: Mapping[int, torch.Tensor] = MappingProxyType({})
+    clip = 1.0
+
+    def square_sum(self, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+        """The sum of squares of all the tensors, fp32 or bf16, in fp64."""
+        parts = [torch.linalg.vector_norm(each, dtype=torch.float32).double() for each in tensors]
+        return torch.stack(parts).square().sum()
 
 
 class EachAlone(torch.optim.Optimizer):
@@ -66,6 +86,26 @@ class EachAlone(torch.optim.Optimizer):
     ) -> None:
         """One update of ``weights`` in place; ``state``, empty at first, is what is remembered of them."""
         raise NotImplementedError
+
+
+class EachAdamw(EachAlone):
+    """AdamW (Loshchilov and Hutter 2019, algorithm 2) of one parameter at a time; its state is named as in torch's."""
+
+    def update(
+        self, group: Group, weights: torch.Tensor, gradients: torch.Tensor, state: dict[str, torch.Tensor]
+    ) -> None:
+        """Lines 5 to 12."""
+        if not state:
+            state["step"] = torch.zeros((), dtype=torch.float32)
+            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(weights), torch.zeros_like(weights)
+        state["step"] += 1
+        (beta1, beta2), step = group["betas"], float(state["step"])
+        first = state["exp_avg"].lerp_(gradients, 1.0 - beta1)
+        second = state["exp_avg_sq"].mul_(beta2).addcmul_(gradients, gradients, value=1.0 - beta2)
+        root = second.sqrt().div_((1.0 - beta2**step) ** 0.5).add_(group["eps"])
+        weights.mul_(1.0 - group["lr"] * group["weight_decay"]).addcdiv_(
+            first, root, value=-group["lr"] / (1.0 - beta1**step)
+        )
 
 
 class Joined(torch.optim.Optimizer):
