@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tunewright.errors import InputError
 from tunewright.store.checkpoints import CheckpointStore
+from tunewright.train.average import Average
 from tunewright.train.optimizer.base import EachAdamw
-from tunewright.train.split import REST, divide, put_together
-from tunewright.train.state import read_moments, read_weights, write_state
+from tunewright.train.split import divide, join_weights, put_together, rest_of, set_whole, split_weights, whole
+from tunewright.train.state import WEIGHTS, read_moments, read_weights, write_state
 from tunewright.train.worker import Worker
 
 LION: dict[str, object] = {"name": "lion"}
@@ -116,31 +120,89 @@ def test_after_any_step_it_goes_on_with_the_same_bits(
     assert commit.step == 6
 
 
+def test_a_commit_says_nothing_of_how_weights_are_kept(
+    make_module: Any, make_examples: Any, build_loop: Any, tmp_path: Path
+) -> None:
+    """What one way has written the other goes on from, without a bit lost."""
+    store = CheckpointStore(tmp_path, keep_last=9)
+    loops = {
+        master: build_loop(make_module("bert"), make_examples(11), dtype="bf16", options={"master": master})
+        for master in ("split", "fp32")
+    }
+    for number, (one, other) in enumerate([("split", "fp32"), ("fp32", "split")]):
+        writer, reader = loops[one], loops[other]
+        for _, _step in zip(range(2), writer.steps(), strict=False):
+            pass
+        commit = store.commit(number, partial(write_state, module=writer.module, optimizer=writer.optimizer), {})
+        read_weights(commit.folder, reader.module)
+        read_moments(commit.folder, reader.module, reader.optimizer)
+        assert all(torch.equal(*pair) for pair in zip(whole_weights(reader), whole_weights(writer), strict=True))
+        assert {value.dtype for value in load_file(commit.folder / WEIGHTS).values()} == {torch.float32}
+
+
+def test_what_is_frozen_is_kept_once_and_comes_back_to_the_bit(
+    make_module: Any, make_examples: Any, build_loop: Any
+) -> None:
+    """A base that is bf16 anyway has no lower halves; one in fp32 keeps them where it does not change."""
+    for is_exact in (True, False):
+        losses = {}
+        for master in ("fp32", "split"):
+            module = make_module("llama")
+            with torch.no_grad():
+                for each in module.parameters():
+                    each.copy_(each.bfloat16() if is_exact else each)
+            before = {name: value.clone() for name, value in module.state_dict().items()}
+            module.trunk.requires_grad_(False)
+            loop = build_loop(module, make_examples(11), dtype="bf16", options={"master": master})
+            losses[master] = [step.loss for step in loop.steps()]
+            if master == "split":
+                computing = [*loop.worker.module.modules()]
+                tensors = [each for layer in computing for each in (*layer.parameters(), *vars(layer).values())]
+                held = {each.untyped_storage().data_ptr() for each in tensors if isinstance(each, torch.Tensor)}
+                frozen = [each for each in module.parameters() if not each.requires_grad]
+                assert any(rest_of(each) is not None for each in frozen) == (not is_exact)
+                assert all(each.dtype == torch.bfloat16 for each in frozen)
+                assert {each.untyped_storage().data_ptr() for each in frozen} <= held
+                join_weights(module)
+            for name, value in module.state_dict().items():
+                assert value.dtype == torch.float32
+                assert name.startswith("head.") or torch.equal(value, before[name])
+        assert losses["split"] == pytest.approx(losses["fp32"], rel=1e-2)
+
+
+def test_a_mean_of_the_weights_is_that_of_whole_ones(make_module: Any) -> None:
+    module = make_module("bert")
+    split_weights(module)
+    loop: Any = SimpleNamespace(module=module, worker=SimpleNamespace(take_up=lambda: None))
+    average = Average(Average.Config(name="ema", decay=1.0), loop)
+    name, parameter = next((name, each) for name, each in module.named_parameters() if each.numel() > 1000)
+    torch.manual_seed(0)
+    values = torch.randn(3, *parameter.shape)
+    for number, value in enumerate(values, start=1):
+        set_whole(parameter, value)
+        average.saw(SimpleNamespace(step=number))  # type: ignore[arg-type]
+    torch.testing.assert_close(average.means[name], values.mean(dim=0))
+    with average.standing_in():
+        assert torch.equal(whole(parameter), average.means[name])
+    assert torch.equal(whole(parameter), values[-1])
+
+
 @pytest.mark.parametrize(
-    ("decided", "options", "change"),
-    [
-        ({"dtype": "fp32"}, {}, "train.dtype=bf16"),
-        ({"dtype": "bf16"}, {"average": "ema"}, "train.average=none"),
-        ({"dtype": "bf16"}, {"optimizer": {"name": "adafactor"}}, "train.optimizer=adamw"),
-    ],
+    ("dtype", "optimizer", "change"),
+    [("fp32", "adamw", "train.master=fp32"), ("bf16", "adafactor", "train.master=fp32")],
 )
 def test_what_cannot_be_had_with_it_is_told(
-    decided: Any, options: Any, change: str, make_module: Any, make_examples: Any, build_loop: Any
+    dtype: str, optimizer: str, change: str, make_module: Any, make_examples: Any, build_loop: Any
 ) -> None:
-    given = dict(options)
-    optimizer = given.pop("optimizer", {})
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError, match="two halves") as caught:
         build_loop(
-            make_module("bert"), make_examples(4), optimizer=optimizer, options={"master": "split", **given}, **decided
-        )
+            make_module("bert"), make_examples(4), optimizer={"name": optimizer}, dtype=dtype,
+            options={"master": "split"},
+        )  # fmt: skip
     assert caught.value.where == "train.master"
     assert caught.value.hint == change
 
 
 def whole_weights(loop: Any) -> list[torch.Tensor]:
     """In fp32, whichever way they are kept."""
-    state = loop.optimizer.state
-    return [
-        put_together(each.detach(), state[each][REST]) if REST in state[each] else each.detach().float()
-        for each in loop.module.parameters()
-    ]
+    return [whole(each) for each in loop.module.parameters()]

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from tunewright.config.base import ComponentConfig, Option
 from tunewright.train.consumers import NOTHING, Consumer
+from tunewright.train.split import set_whole, whole
 from tunewright.types import Directive, Step
 
 if TYPE_CHECKING:
@@ -51,20 +52,20 @@ class Average(Consumer):
         self.decay = config.decay
         self.loop = loop
         parameters = loop.module.named_parameters() if config.name == "ema" else ()
-        self.weights = {name: value.detach() for name, value in parameters if value.requires_grad}
-        self.means = {name: value.clone() for name, value in self.weights.items()}
+        self.weights = {name: value for name, value in parameters if value.requires_grad}
+        self.means = {name: whole(value).clone() for name, value in self.weights.items()}
 
     def saw(self, step: Step) -> Collection[Directive]:
         """Take the weights after an update in."""
         if self.means:
             weight = (1.0 - self.decay) / (1.0 - self.decay**step.step) if self.decay < 1.0 else 1.0 / step.step
-            torch._foreach_lerp_([*self.means.values()], [*self.weights.values()], weight)
+            torch._foreach_lerp_([*self.means.values()], [whole(value) for value in self.weights.values()], weight)
         return NOTHING
 
     @contextmanager
     def standing_in(self) -> Iterator[None]:
         """The means in the place of the weights, for as long as the context lasts."""
-        held = {name: value.clone() for name, value in self.weights.items()}
+        held = {name: whole(value).clone() for name, value in self.weights.items()}
         self._put(self.means)
         try:
             yield
@@ -92,5 +93,6 @@ class Average(Consumer):
 
     def _put(self, values: dict[str, torch.Tensor]) -> None:
         if values:
-            torch._foreach_copy_([*self.weights.values()], [*values.values()])
+            for name, value in self.weights.items():
+                set_whole(value, values[name])
             self.loop.worker.take_up()

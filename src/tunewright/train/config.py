@@ -49,10 +49,10 @@ class Train:
         dtype: Literal["auto", "fp32", "bf16"] = Option(
             "auto", "Precision of matrix products; auto measures what is faster."
         )
-        master: Literal["fp32", "split"] = Option(
-            "fp32",
+        master: Literal["auto", "fp32", "split"] = Option(
+            "auto",
             "Where bf16 computes: fp32 keeps the weights in full beside their bf16 copies, 6 bytes each; split keeps bf16 and "
-            "the 16 bits that it lacks, 4 bytes each, and moves them alike; what is kept at the end is bf16.",
+            "the 16 bits that it lacks, 4 bytes each, and moves them alike; auto splits where it can be had.",
         )
         kernels: Literal["auto", "native", "torch"] = Option(
             "auto",

@@ -13,7 +13,8 @@ import torch
 
 from tunewright import extensions
 from tunewright.config.base import Extension
-from tunewright.train.optimizer.base import Group, Kind, Optimizer
+from tunewright.train.optimizer.base import Direct, Group, Halves, Kind, Optimizer
+from tunewright.train.split import rest_of
 
 FAMILY = "train.optimizer"
 _LAYER = re.compile(r"(?:^|\.)(\d+)\.")
@@ -31,7 +32,9 @@ def make_optimizer(
             lr=lr * group["factor"], weight_decay=getattr(chosen.config, "weight_decay", 0.0) if decays else 0.0
         )
     optimizer: Optimizer = extensions.load(FAMILY, chosen.name)(chosen.config)
-    return optimizer.build(groups)
+    built = optimizer.build(groups)
+    is_split = any(rest_of(parameter) is not None for parameter in module.parameters() if parameter.requires_grad)
+    return Halves(built) if is_split and not isinstance(built, Direct) else built
 
 
 def rate_factor(chosen: Extension) -> float:

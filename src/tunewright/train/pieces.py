@@ -74,8 +74,8 @@ class Pieces:
         self.measured: list[tuple[Work, float]] = []
         self.peaks: dict[int, int] = {}
         self.is_measured = False
-        self.trained_bytes = sum(value.nbytes for value in changing(loop.module).values())
-        self.trains_most = self.trained_bytes * 2 > sum(value.nbytes for value in loop.module.parameters())
+        self.trained_bytes = 4 * sum(value.numel() for value in changing(loop.module).values())
+        self.trains_most = self.trained_bytes * 2 > 4 * sum(value.numel() for value in loop.module.parameters())
         self._steps: Iterator[Any] = loop.steps()
 
     @property
@@ -238,7 +238,8 @@ class Pieces:
 
     def _put_back(self, folder: Path) -> None:
         """Everything as it was before the rehearsal."""
-        self._reload(folder)
+        read_weights(folder, self.loop.module)
+        self.loop.optimizer.state.clear()
         self.loop.optimizer.zero_grad(set_to_none=True)
         self.loop.restore(self.start)
 

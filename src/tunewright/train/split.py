@@ -7,20 +7,17 @@ the optimiser moves the weight in fp32, and it is divided again. With bits the 3
 
 which loses nothing (cf. FlashOptim, arXiv 2602.23349, section 3, and Zamirai et al. 2020, "Revisiting BFloat16 Training",
 whose Kahan sums keep 16 bits of each weight's error). The only difference from a rounded copy: exact halves go away from zero,
-not to the even neighbour. The rest is part of the optimiser's state, and so of every commit.
+not to the even neighbour. Frozen weights that are bf16 anyway have no rest.
+
+Whoever reads or writes a weight does so through ``whole`` and ``set_whole``, and need not know which way it is kept: commits,
+means and tuned models hold fp32.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
-
 import torch
 
-from tunewright.errors import InputError
-from tunewright.train.optimizer.base import Direct, EachAlone, Joined
-
-REST = "rest"
+_REST = "lower_half"
 
 
 def divide(weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -36,59 +33,46 @@ def put_together(upper: torch.Tensor, rest: torch.Tensor) -> torch.Tensor:
     return (bits + rest.to(torch.int32)).view(torch.float32)
 
 
-class Split(Direct):
-    """Drives optimisers that look at one parameter at a time, over weights that lie in two halves."""
-
-    def __init__(self, whole: torch.optim.Optimizer, rests: dict[torch.nn.Parameter, torch.Tensor]) -> None:
-        """``whole`` is driven through this one from now on; ``rests`` are those of its parameters.
-
-        Raises InputError for an optimiser that is not made of those.
-        """
-        super().__init__(whole.param_groups, {})
-        self.parts = [*_parts(whole)]
-        for part in self.parts:
-            part.state = self.state
-        for parameter, rest in rests.items():
-            self.state[parameter][REST] = rest
-
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:
-        """One update of every parameter that has a gradient."""
-        assert closure is None
-        for part in self.parts:
-            for group in part.param_groups:
-                for parameter in group["params"]:
-                    gradient = self.gradients.get(id(parameter), parameter.grad)
-                    if gradient is not None:
-                        self._update(part, group, parameter, gradient)
-
-    def _update(self, part: EachAlone, group: dict[str, Any], parameter: torch.Tensor, gradient: torch.Tensor) -> None:
-        state = self.state[parameter]
-        rest = state.pop(REST, None)  # a commit of whole weights, which another run goes on from, has none
-        weights = parameter.float() if rest is None else put_together(parameter, rest)
-        part.update(group, weights, gradient.float() * self.clip, state)
-        upper, state[REST] = divide(weights)
-        parameter.copy_(upper)
-
-
-def split_weights(module: torch.nn.Module) -> dict[torch.nn.Parameter, torch.Tensor]:
-    """Leave bf16 in the place of every weight that is trained; the rests, by parameter."""
-    rests = {}
+def split_weights(module: torch.nn.Module) -> None:
+    """Divide every weight of the module that is in fp32."""
     for parameter in module.parameters():
-        if parameter.requires_grad:
-            parameter.data, rests[parameter] = divide(parameter.detach().float())
-    return rests
+        if parameter.dtype == torch.float32:
+            upper, rest = divide(parameter.detach())
+            parameter.data = upper
+            if parameter.requires_grad or bool(rest.any()):
+                setattr(parameter, _REST, rest)
 
 
-def _parts(whole: torch.optim.Optimizer) -> Iterator[EachAlone]:
-    parts: Sequence[torch.optim.Optimizer] = whole.parts if isinstance(whole, Joined) else [whole]
-    for part in parts:
-        if not isinstance(part, EachAlone):
-            raise InputError(
-                "this optimiser cannot move weights that lie in two halves",
-                where="train.master",
-                given="split",
-                allowed="adamw, adamw_8bit or lion; fp32 with every optimiser",
-                hint="train.optimizer=adamw",
-            )
-        yield part
+def join_weights(module: torch.nn.Module) -> None:
+    """Put every weight that was divided together again."""
+    for parameter in module.parameters():
+        if parameter.dtype == torch.bfloat16:
+            parameter.grad = None
+            parameter.data = whole(parameter)
+            if rest_of(parameter) is not None:
+                delattr(parameter, _REST)
+
+
+def rest_of(parameter: torch.Tensor) -> torch.Tensor | None:
+    """The lower half of a weight that is trained in two halves, or of a frozen one that bf16 does not hold."""
+    return getattr(parameter, _REST, None)
+
+
+def whole(parameter: torch.Tensor) -> torch.Tensor:
+    """The weight in fp32: a copy of one in two halves, else the tensor itself."""
+    rest = rest_of(parameter)
+    if rest is None:
+        return parameter.detach().float() if parameter.dtype == torch.bfloat16 else parameter.detach()
+    return put_together(parameter.detach(), rest)
+
+
+@torch.no_grad()
+def set_whole(parameter: torch.Tensor, value: torch.Tensor) -> None:
+    """Give the weight a value in fp32."""
+    rest = rest_of(parameter)
+    if rest is None:
+        parameter.copy_(value)
+        return
+    upper, lower = divide(value.to(parameter.device, torch.float32))
+    parameter.copy_(upper)
+    rest.copy_(lower)

@@ -1,6 +1,6 @@
 """The tensors of a checkpoint: what is trained and the optimiser's moments as safetensors; nothing is ever pickled.
 
-weights.safetensors      every trainable parameter, and every buffer that the module saves, by name
+weights.safetensors      every trainable parameter, in fp32, and every buffer that the module saves, by name
 optimizer.safetensors    every moment, as ``<parameter name>|<moment name>``
 
 What is frozen never changes: it comes from the base, whose digest the run is bound to. So a commit of an adapter is as
@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from tunewright.errors import MachineError
 from tunewright.store.artifact import Draft
+from tunewright.train.split import set_whole, whole
 
 WEIGHTS = "weights.safetensors"
 MOMENTS = "optimizer.safetensors"
@@ -39,7 +40,7 @@ def tensors_of(
     def stored(value: torch.Tensor) -> torch.Tensor:
         return value.detach().to("cpu", copy=copies).contiguous()
 
-    weights = {name: stored(value) for name, value in changing(module).items()}
+    weights = {name: stored(whole(value)) for name, value in changing(module).items()}
     return weights, {name: stored(value) for name, value in _moments(module, optimizer).items()}
 
 
@@ -68,9 +69,8 @@ def read_weights(folder: Path, module: torch.nn.Module) -> None:
             allowed=f"the {len(wanted)} weights that this run trains",
             hint="take the run's folder away and start again",
         )
-    with torch.no_grad():
-        for name, value in wanted.items():
-            value.copy_(stored[name])
+    for name, value in wanted.items():
+        set_whole(value, stored[name])
 
 
 def read_moments(folder: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:

@@ -20,8 +20,12 @@ from tunewright.train.prefixes import can_share, reads_flat
 from tunewright.train.ranks import ALONE
 from tunewright.train.recompute import set_recompute
 from tunewright.train.schedule import rate_at
-from tunewright.train.split import Split, split_weights
+from tunewright.train.split import join_weights, split_weights
 from tunewright.types import Checkpoint, Objective, Tell, tell_nobody
+from tunewright.words import counted
+
+SPLIT = ("adamw", "adamw_8bit", "lion")
+"""Optimisers that move weights in two halves without being asked to, where there are kernels."""
 
 SHARDED = ("adamw", "adam", "lion", "sgd")
 """Optimisers whose update of a number needs no other: a part of a matrix moves as in the whole."""
@@ -50,13 +54,13 @@ def make_loop(fit: Fit, examples: Examples) -> Loop:
     )
     num_steps = int(plan["train.epochs"]) * batches.steps_per_epoch
     lr = float(plan["train.lr"])
-    rests = split_weights(module) if config.master == "split" else {}
-    optimizer = make_optimizer(config.optimizer, module, lr, config.layer_decay)
+    if _splits(fit):
+        split_weights(module)
     return Loop(
         module,
         loss_function=loss_function,
         batches=batches,
-        optimizer=Split(optimizer, rests) if rests else optimizer,
+        optimizer=make_optimizer(config.optimizer, module, lr, config.layer_decay),
         rate=lambda step: rate_at(config.schedule, step, num_steps, lr),
         settings=Settings(
             num_steps=num_steps,
@@ -85,6 +89,7 @@ def fit_quietly(fit: Fit, examples: Examples, tell: Tell = tell_nobody, label: s
         average.saw(step)
         tell(label, step.step, loop.settings.num_steps, "")
     average.settle()
+    join_weights(loop.module)
 
 
 def train(fit: Fit, examples: Examples, watch: Watch) -> Checkpoint:
@@ -108,6 +113,7 @@ def train(fit: Fit, examples: Examples, watch: Watch) -> Checkpoint:
     ALONE.read(best.folder, fit.trainable.module)
     average.read(best.folder)
     average.settle()
+    join_weights(fit.trainable.module)
     return Checkpoint(
         folder=best.folder,
         step=best.step,
@@ -136,22 +142,30 @@ def _require_that_fits(fit: Fit) -> None:
             allowed="none",
             hint="train.average=none, or launch.strategy=ddp",
         )
-    if config.master == "split":
-        reasons = {
-            "train.dtype=bf16": fit.plan["train.dtype"] == "bf16",
-            "train.average=none": config.average.name == "none",
-            "launch.processes=1": ranks.size == 1,
-            "another method than head": fit.trainable.look_ahead is None,
-        }
-        lacking = [reason for reason, holds in reasons.items() if not holds]
-        if lacking:
-            raise InputError(
-                "weights in two halves cannot be had here",
-                where="train.master",
-                given="split",
-                allowed="fp32, or split with " + ", ".join(lacking),
-                hint=lacking[0] if "=" in lacking[0] else "train.master=fp32",
-            )
+
+
+def _splits(fit: Fit) -> bool:
+    """Whether weights are kept in two halves. Raises InputError where that is asked for and cannot be had."""
+    master, dtype = fit.config.master, str(fit.plan["train.dtype"])
+    lacking = [
+        change
+        for change, holds in (
+            ("train.dtype=bf16", dtype == "bf16"),
+            ("launch.processes=1", fit.ranks.size == 1),
+            ("a method that reads the base more than once", fit.trainable.look_ahead is None),
+        )
+        if not holds
+    ]
+    if master == "split" and lacking:
+        raise InputError(
+            "weights in two halves cannot be had here",
+            where="train.master",
+            given=f"split, with train.dtype={dtype}, on {counted(fit.ranks.size, 'process', 'processes')}",
+            allowed=f"fp32; split with {', '.join(lacking)}",
+            hint="train.master=fp32",
+        )
+    by_kernel = fit.plan["train.kernels"] == "native" and fit.config.optimizer.name in SPLIT
+    return master == "split" or (master == "auto" and by_kernel and not lacking)
 
 
 def _look_ahead(fit: Fit, examples: Examples, tell: Tell) -> None:

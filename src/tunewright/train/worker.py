@@ -43,7 +43,8 @@ class Worker:
             found = tuple(trained.pop(id(part)) for part in joined.parts if id(part) in trained)
             if found:
                 self._pairs.append((joined.whole, found))
-                _lie_in(joined.whole, [part for part in found if part.dtype == torch.bfloat16])
+            if all(twins.get(id(part)) is part for part in joined.parts):
+                _lie_in(joined.whole, joined.parts)
         by_id = {id(twin): twin for twin in twins.values()}
         self._pairs += [(by_id[key], (value,)) for key, value in trained.items()]
         for twin, values in self._pairs:
@@ -111,9 +112,8 @@ class Worker:
 
 def _lie_in(whole: torch.Tensor, parts: Sequence[torch.nn.Parameter]) -> None:
     """Make each part a view of its rows."""
-    if parts:
-        for part, rows in zip(parts, _rows(whole.detach(), parts), strict=True):
-            part.data = rows
+    for part, rows in zip(parts, _rows(whole.detach(), parts), strict=True):
+        part.data = rows
 
 
 def _divide(parts: Sequence[torch.nn.Parameter]) -> Callable[[torch.Tensor], None]:

@@ -86,13 +86,17 @@ def new_dropout(chance: float) -> Dropout:
 
 
 class AdamwPart(NamedTuple):
-    """A weight, its moments, its gradient (fp32 or bf16) and its bf16 copy: w = shrink w - rate m / (root sqrt(v) + epsilon)."""
+    """A weight, its moments, its gradient (fp32 or bf16) and its bf16 copy: w = shrink w - rate m / (root sqrt(v) + epsilon).
 
-    weight: torch.Tensor
+    Without ``weight``, ``copy`` and ``rest`` (int16) are its two halves.
+    """
+
+    weight: torch.Tensor | None
     first: torch.Tensor
     second: torch.Tensor
     gradient: torch.Tensor
     copy: torch.Tensor | None
+    rest: torch.Tensor | None
     shrink: float
     rate: float
     root: float
@@ -375,8 +379,8 @@ class Kernels:
         """One update of fp32 weights and their moments in place, by gradients times ``clip``; copies get the new weights."""
         places = [
             [_address(each.weight, torch.float32), _address(each.first, torch.float32), _address(each.second, torch.float32),
-             _place(each.gradient), 0 if each.copy is None else _address(each.copy, torch.bfloat16), each.weight.numel(),
-             each.gradient.dtype == torch.bfloat16]
+             _place(each.gradient), _address(each.copy, torch.bfloat16), each.first.numel(),
+             each.gradient.dtype == torch.bfloat16, _address(each.rest, torch.int16)]
             for each in parts
         ]  # fmt: skip
         numbers = [(each.shrink, each.rate, each.root) for each in parts]
@@ -412,7 +416,10 @@ def _opened(dtype: torch.dtype) -> Kernels | None:
     return None if library is None else Kernels(library, dtype)
 
 
-def _address(tensor: torch.Tensor, dtype: torch.dtype) -> int:
+def _address(tensor: torch.Tensor | None, dtype: torch.dtype) -> int:
+    """Where its numbers begin; 0 for none."""
+    if tensor is None:
+        return 0
     assert tensor.dtype == dtype, f"this kernel takes {dtype} here, not {tensor.dtype}"
     assert tensor.is_contiguous(), "a kernel takes contiguous tensors"
     assert tensor.device.type == "cpu", "a kernel takes tensors on the CPU"

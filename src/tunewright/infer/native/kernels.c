@@ -266,12 +266,12 @@ void squares(const int64_t *places, double *partial, size tensors, int threads) 
     }
 }
 
-/* AdamW of numbers `start` to `stop`: gradient times `clip`, both moments, the weight, and its bf16 copy where there is one. */
+/* AdamW of `count` numbers: gradient times `clip`, both moments, the weight, and its bf16 copy where there is one. */
 #define ADAMW(name, type, read)                                                                                         \
-    PART void name(float *weight, float *first, float *second, const type *grad, bf16 *copy, size start, size stop,     \
+    PART void name(float *weight, float *first, float *second, const type *grad, bf16 *copy, size count,                \
                    float clip, float shrink, float rate, float root, float beta1, float beta2, float epsilon) {         \
         float other1 = 1.0f - beta1, other2 = 1.0f - beta2;                                                             \
-        _Pragma("omp simd") for (size i = start; i < stop; i++) {                                                       \
+        _Pragma("omp simd") for (size i = 0; i < count; i++) {                                                          \
             float g = read(grad[i]) * clip;                                                                             \
             float m = first[i] + (g - first[i]) * other1;                                                               \
             float v = second[i] * beta2 + g * g * other2;                                                               \
@@ -279,28 +279,56 @@ void squares(const int64_t *places, double *partial, size tensors, int threads) 
             second[i] = v;                                                                                              \
             weight[i] = weight[i] * shrink - rate * m / (__builtin_sqrtf(v) * root + epsilon);                          \
         }                                                                                                               \
-        if (copy) _Pragma("omp simd") for (size i = start; i < stop; i++) copy[i] = down(weight[i]);                    \
+        if (copy) _Pragma("omp simd") for (size i = 0; i < count; i++) copy[i] = down(weight[i]);                       \
     }
 ADAMW(adamw_fp32, float, same)
 ADAMW(adamw_bf16, bf16, up)
 
-/* Rows of [weight, first moment, second, gradient, copy or 0, numbers, whether the gradient is bf16] and [shrink, rate, root]. */
+#define NUMBERS 16384
+
+/* Weights in two halves (train/split.py): bf16, and the 16 bits that it lacks; exact halves go away from zero. */
+PART void put_together(float *weight, const bf16 *upper, const int16_t *rest, size count) {
+#pragma omp simd
+    for (size i = 0; i < count; i++) {
+        uint32_t bits = ((uint32_t)upper[i] << 16) + (uint32_t)(int32_t)rest[i];
+        memcpy(weight + i, &bits, 4);
+    }
+}
+
+PART void divide(const float *weight, bf16 *upper, int16_t *rest, size count) {
+#pragma omp simd
+    for (size i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, weight + i, 4);
+        uint32_t half = (bits + 0x8000u) >> 16;
+        upper[i] = (bf16)half;
+        rest[i] = (int16_t)(bits - (half << 16));
+    }
+}
+
+/* Rows of [weight or 0, first moment, second, gradient, bf16 copy or 0, numbers, whether the gradient is bf16, rest or 0] and
+   [shrink, rate, root]. With a rest the copy is the weight's upper half. */
 void adamw(const int64_t *places, const float *numbers, size tensors, float clip, float beta1, float beta2, float epsilon,
            int threads) {
 #pragma omp parallel num_threads(threads)
     {
-        EACH_BLOCK(places[7 * tensor + 5], 16384) {
-            const int64_t *place = places + 7 * tensor;
+        float whole[NUMBERS];
+        EACH_BLOCK(places[8 * tensor + 5], NUMBERS) {
+            const int64_t *place = places + 8 * tensor;
             const float *number = numbers + 3 * tensor;
-            size stop = STOP(place[5], 16384);
-            float *weight = (float *)place[0], *first = (float *)place[1], *second = (float *)place[2];
-            bf16 *copy = (bf16 *)place[4];
+            size count = STOP(place[5], NUMBERS) - start;
+            float *first = (float *)place[1] + start, *second = (float *)place[2] + start;
+            bf16 *copy = place[4] ? (bf16 *)place[4] + start : 0;
+            int16_t *rest = place[7] ? (int16_t *)place[7] + start : 0;
+            float *weight = rest ? whole : (float *)place[0] + start;
+            if (rest) put_together(whole, copy, rest, count);
             if (place[6])
-                adamw_bf16(weight, first, second, (const bf16 *)place[3], copy, start, stop, clip, number[0], number[1],
-                           number[2], beta1, beta2, epsilon);
+                adamw_bf16(weight, first, second, (const bf16 *)place[3] + start, rest ? 0 : copy, count, clip, number[0],
+                           number[1], number[2], beta1, beta2, epsilon);
             else
-                adamw_fp32(weight, first, second, (const float *)place[3], copy, start, stop, clip, number[0], number[1],
-                           number[2], beta1, beta2, epsilon);
+                adamw_fp32(weight, first, second, (const float *)place[3] + start, rest ? 0 : copy, count, clip, number[0],
+                           number[1], number[2], beta1, beta2, epsilon);
+            if (rest) divide(whole, copy, rest, count);
         }
     }
 }

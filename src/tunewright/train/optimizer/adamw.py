@@ -10,6 +10,7 @@ import torch
 
 from tunewright.infer.native.functions import AdamwPart, Kernels, kernels
 from tunewright.train.optimizer.base import AdamConfig, Direct, Group, adamw
+from tunewright.train.split import rest_of
 
 
 class Adamw:
@@ -29,7 +30,9 @@ class Adamw:
         native = kernels()
         parameters = [parameter for group in groups for parameter in group["params"]]
         fits = all(
-            type(each.data) is torch.Tensor and each.device.type == "cpu" and each.dtype == torch.float32
+            type(each.data) is torch.Tensor
+            and each.device.type == "cpu"
+            and each.dtype in (torch.float32, torch.bfloat16)
             for each in parameters
         )
         if native is None or not fits or not all(each.is_contiguous() for each in parameters):
@@ -38,7 +41,10 @@ class Adamw:
 
 
 class KernelAdamw(Direct):
-    """The update in one pass over gradient, moments, weight and its bf16 copy; what it remembers is named as in torch's AdamW."""
+    """The update in one pass over gradient, moments, weight and its bf16 copy; what it remembers is named as in torch's AdamW.
+
+    Weights in two halves (``train/split.py``) are put together and divided again in passing.
+    """
 
     def __init__(self, config: AdamConfig, groups: Sequence[Group], native: Kernels) -> None:
         """``groups`` carry ``lr`` and ``weight_decay``."""
@@ -78,7 +84,8 @@ class KernelAdamw(Direct):
         state: dict[str, torch.Tensor] = self.state[weight]
         if not state:
             state["step"] = torch.zeros((), dtype=torch.float32)
-            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(weight), torch.zeros_like(weight)
+            for name in ("exp_avg", "exp_avg_sq"):
+                state[name] = torch.zeros_like(weight, dtype=torch.float32)
         return state
 
     def _part(
@@ -86,12 +93,14 @@ class KernelAdamw(Direct):
     ) -> AdamwPart:
         """Algorithm 2, lines 5 to 12."""
         lr, beta1, beta2 = float(group["lr"]), self.config.beta1, self.config.beta2
+        rest = rest_of(weight)
         return AdamwPart(
-            weight=weight.detach(),
+            weight=weight.detach() if rest is None else None,
             first=state["exp_avg"],
             second=state["exp_avg_sq"],
             gradient=gradient.contiguous(),
-            copy=self.copies.get(id(weight)),
+            copy=self.copies.get(id(weight)) if rest is None else weight.detach(),
+            rest=rest,
             shrink=1.0 - lr * float(group["weight_decay"]),
             rate=lr / (1.0 - beta1**step),
             root=1.0 / math.sqrt(1.0 - beta2**step),

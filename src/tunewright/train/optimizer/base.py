@@ -9,6 +9,8 @@ from typing import Any, Literal, Protocol
 import torch
 
 from tunewright.config.base import ComponentConfig, Option
+from tunewright.errors import InputError
+from tunewright.train.split import rest_of, set_whole, whole
 
 Kind = Literal["matrix", "adapter", "other"]
 """A matrix of the model, a low-rank matrix beside one, or anything else: embeddings, biases, scales of norms."""
@@ -47,7 +49,7 @@ class AdamConfig(OptimizerConfig):
 
 def adamw(config: AdamConfig, groups: Sequence[Group]) -> torch.optim.Optimizer:
     """Torch's AdamW, one kernel for an update; of weights that are split, one of our own."""
-    if any(each.dtype == torch.bfloat16 for group in groups for each in group["params"]):
+    if any(rest_of(each) is not None for group in groups for each in group["params"]):
         return EachAdamw([*groups], {"betas": (config.beta1, config.beta2), "eps": config.epsilon})
     return torch.optim.AdamW([*groups], betas=(config.beta1, config.beta2), eps=config.epsilon, fused=True)
 
@@ -123,3 +125,36 @@ class Joined(torch.optim.Optimizer):
         assert closure is None
         for part in self.parts:
             part.step()
+
+
+class Halves(Direct):
+    """Drives optimisers that look at one parameter at a time over weights in two halves (``train/split.py``)."""
+
+    def __init__(self, driven: torch.optim.Optimizer) -> None:
+        """``driven`` is driven through this one from now on. Raises InputError for one that looks at more."""
+        super().__init__(driven.param_groups, {})
+        self.parts: list[EachAlone] = []
+        for part in driven.parts if isinstance(driven, Joined) else [driven]:
+            if not isinstance(part, EachAlone):
+                raise InputError(
+                    "this optimiser cannot move weights in two halves",
+                    where="train.master",
+                    given="split",
+                    allowed="adamw, adamw_8bit or lion; fp32 with every optimiser",
+                    hint="train.master=fp32",
+                )
+            part.state = self.state
+            self.parts.append(part)
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """One update of every parameter that has a gradient."""
+        assert closure is None
+        for part in self.parts:
+            for group in part.param_groups:
+                for parameter in group["params"]:
+                    gradient = self.gradients.get(id(parameter), parameter.grad)
+                    if gradient is not None:
+                        weights = whole(parameter)
+                        part.update(group, weights, gradient.float() * self.clip, self.state[parameter])
+                        set_whole(parameter, weights)
