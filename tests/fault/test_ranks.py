@@ -120,6 +120,22 @@ def test_two_processes_on_this_machine_train_as_one_and_listen_to_nobody(
         assert ours == pytest.approx(expected, rel=0, abs=CLOSE)
 
 
+def test_a_torchrun_that_somebody_else_has_started_is_joined(
+    tmp_path: Path, options: list[str], rows: Path, start_process: Callable[..., Any]
+) -> None:
+    """As Slurm, Kubernetes, Ray and SkyPilot start it: the ranks are there before the command is."""
+    alone, together = tmp_path / "a" / "run", tmp_path / "b" / "run"
+    options = [*options, "train.epochs=1"]
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--local-addr=127.0.0.1")
+    command = ("-m", "tunewright", "train", rows, *options, "--out", together)
+    started = start_process(sys.executable, *torchrun, *command)
+    _, said = started.communicate(timeout=200)
+    assert started.returncode == 0, said
+    run(str(rows), out=alone, overrides=options, until="train")
+    for ours, expected in zip(losses(together), losses(alone), strict=True):
+        assert ours == pytest.approx(expected, rel=0, abs=CLOSE)
+
+
 LONG = ("train.epochs=40", "train.commit_seconds=0.1", "launch.processes=2")
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from tunewright.infer.native.build import built
 from tunewright.store.checkpoints import CheckpointStore
 from tunewright.train.batches import Examples
 from tunewright.train.config import Train
@@ -25,13 +26,15 @@ from tunewright.train.train import Fit, make_loop
 from tunewright.types import Batch, Choice, Floats, Objective, Phase, Plan, Trainable
 
 STEPS = 6
-CASES: Mapping[str, Mapping[str, Any]] = {
+CASES: dict[str, Mapping[str, Any]] = {
     "plain": {},
     "accumulation": {"token_budget": 12},
     "sgd": {"optimizer": "sgd"},
     "fewer rows than ranks": {"num_rows": 13, "batch_size": 12},
     "bf16": {"dtype": "bf16"},
 }
+if built().library is not None:
+    CASES |= {"kernels": {"kernels": "native"}, "bf16 by kernels": {"kernels": "native", "dtype": "bf16"}}
 
 
 class Layers(nn.Module):
@@ -68,9 +71,17 @@ def train(
 ) -> tuple[list[float], Floats]:
     """The losses of some updates and the answers after them, from a checkpoint in ``first`` and with one into ``last``."""
     torch.manual_seed(0)
-    asked = {"token_budget": 1000, "dtype": "fp32", "num_rows": 40, "batch_size": 8, "optimizer": "adamw", **case}
-    decided = {"device": "cpu", "threads": 1, "kernels": "torch", "recompute": False, "epochs": 12, "lr": 0.02} | {
-        name: asked[name] for name in ("dtype", "token_budget")
+    asked = {
+        "token_budget": 1000,
+        "dtype": "fp32",
+        "kernels": "torch",
+        "num_rows": 40,
+        "batch_size": 8,
+        "optimizer": "adamw",
+        **case,
+    }
+    decided = {"device": "cpu", "threads": 1, "recompute": False, "epochs": 12, "lr": 0.02} | {
+        name: asked[name] for name in ("dtype", "token_budget", "kernels")
     }
     fit = Fit(
         trainable=Trainable(Layers(), (Phase(Objective("cross_entropy")),)),
