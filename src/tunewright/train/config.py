@@ -70,8 +70,8 @@ class Train:
         )
         recompute: bool | None = Option(
             None,
-            "Keep each layer's input alone and compute the rest again on the way back: a fifth of the memory of activations, a "
-            "third more time. Empty: only for qlora.",
+            "Keep each layer's input alone and compute the rest again on the way back: less memory, a quarter to a third more "
+            "time. Empty: only for qlora.",
             examples=[True],
         )
         allow: list[Literal["memory", "disk"]] = Option(
