@@ -231,13 +231,14 @@ def test_what_is_made_again_has_the_same_bits_and_is_not_held_meanwhile(
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_layers_that_compute_again_give_the_same_bits_and_keep_less(name: str) -> None:
+def test_layers_that_compute_again_give_the_same_bits_and_keep_less(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Dropout of the layers included."""
     if kernels() is None:
         pytest.skip("no C compiler")
     model = flattened(stock(name)).train()
     found, sizes = [], []
-    for wanted in (False, True):
+    hooks = torch.autograd.graph.saved_tensors_hooks
+    for wanted in (False, "mlp", True):
         set_recompute(model, wanted=wanted)
         torch.manual_seed(4)
         fused, grads = gradients(model, "bf16", wanted=True)
@@ -246,15 +247,51 @@ def test_layers_that_compute_again_give_the_same_bits_and_keep_less(name: str) -
         worker: Any = Worker(Holder(copy.deepcopy(model)), "bf16")
         saved: list[int] = []
 
-        def keep(tensor: torch.Tensor, saved: list[int] = saved) -> torch.Tensor:
-            saved.append(0 if isinstance(tensor, torch.nn.Parameter) else tensor.nbytes)
-            return tensor
+        def counting(pack: Any, unpack: Any, saved: list[int] = saved) -> Any:
+            def keep(tensor: torch.Tensor) -> Any:
+                packed = pack(tensor)
+                is_weight = isinstance(tensor, torch.nn.Parameter) or isinstance(tensor._base, torch.nn.Parameter)
+                saved.append(packed.nbytes if isinstance(packed, torch.Tensor) and not is_weight else 0)
+                return packed
 
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            return hooks(keep, unpack)
+
+        monkeypatch.setattr(torch.autograd.graph, "saved_tensors_hooks", counting)
+        with counting(lambda tensor: tensor, lambda tensor: tensor):
             run_trunk(worker.module.trunk, stream_of())
+        monkeypatch.setattr(torch.autograd.graph, "saved_tensors_hooks", hooks)
         sizes.append(sum(saved))
-    assert all(torch.equal(mine, other) for mine, other in zip(*found, strict=True))
-    assert sizes[1] < 0.5 * sizes[0]
+    for others in found[1:]:
+        assert all(torch.equal(mine, other) for mine, other in zip(found[0], others, strict=True))
+    assert sizes[2] < 0.5 * sizes[0]
+    assert sizes[2] < sizes[1] < 0.85 * sizes[0]
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_the_widest_rows_are_made_once_for_both_who_need_them(frozen: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gate needs them, and the projection behind it where its weight is trained; then they are let go."""
+    if kernels() is None:
+        pytest.skip("no C compiler")
+    model = flattened(stock("llama")).train()
+    set_recompute(model, wanted="mlp")
+    for key, value in model.named_parameters():
+        value.requires_grad_(not (frozen and "down_proj" in key))
+    made: list[Any] = []
+    calls: list[bool] = []
+
+    class Twice(kept._Twice):
+        def __init__(self, make: Any) -> None:
+            made.append(self)
+            super().__init__(make)
+
+        def __call__(self) -> torch.Tensor:
+            calls.append(self.made is None)
+            return super().__call__()
+
+    monkeypatch.setattr(kept, "_Twice", Twice)
+    gradients(model, "bf16", wanted=True)
+    assert len(made) == sum(calls) == model.config.num_hidden_layers
+    assert frozen or all(each.made is None for each in made)
 
 
 @pytest.mark.parametrize("name", ["bert", "llama"])

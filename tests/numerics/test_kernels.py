@@ -17,6 +17,7 @@ from tunewright.infer.likelihood import Predictions, weighted_loss
 from tunewright.infer.native.functions import Gate, Kernels, kernels, new_dropout, use_kernels
 from tunewright.infer.segments import plan_segments
 from tunewright.train.fused import operators
+from tunewright.train.fused.kept import Made
 
 ROUNDING = {torch.bfloat16: 2.0**-8, torch.float32: 2.0**-18}
 """In bf16 half a unit in the last place, relative, times two: a value is rounded once, at the end. In fp32 sums round, too."""
@@ -151,7 +152,9 @@ def test_gated_unit(native: Kernels, name: Gate) -> None:
     flow = [draw(native, 40, 33)]
     shaped = functional.silu(gate) if name == "swiglu" else functional.gelu(gate, approximate="tanh")
     right = gradients(shaped * up, flow, [wide])
-    for mine, theirs in zip(gradients(operators.gated(native, name, x).rows, flow, [x]), right, strict=True):
+    for mine, theirs in zip(
+        gradients(operators.gated(native, name, Made(x, None)).rows, flow, [x]), right, strict=True
+    ):
         near(mine, theirs, 1.1)
 
 

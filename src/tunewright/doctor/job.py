@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tunewright import extensions
 from tunewright.adapt import encode as encoding
@@ -63,7 +63,9 @@ def settle(request: Request, folder: Path, runs: Path, tell: Tell) -> Job:
     }
 
 
-def open_job(job: Job, device: str = "cpu", dtype: str = "fp32", *, recomputes: bool = False) -> Miniature:
+def open_job(
+    job: Job, device: str = "cpu", dtype: str = "fp32", *, recomputes: bool | Literal["mlp"] = False
+) -> Miniature:
     """The training in miniature; every process makes the same."""
     recipe = read_recipe(job)
     task = extensions.load("adapt.task", recipe.task.name)(recipe.task.config).bind(open_dataset(Path(job["data"])))

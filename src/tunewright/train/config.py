@@ -68,11 +68,11 @@ class Train:
             ge=8,
             examples=[4096],
         )
-        recompute: bool | None = Option(
+        recompute: bool | Literal["mlp"] | None = Option(
             None,
-            "Keep each layer's input alone and compute the rest again on the way back: less memory, a quarter to a third more "
-            "time. Empty: only for qlora.",
-            examples=[True],
+            "Keep less for the way back and compute it again: mlp makes the widest rows of each layer again, for a tenth more "
+            "time; true keeps each layer's input alone, for a quarter to a third more. Empty: true for qlora, else false.",
+            examples=["mlp"],
         )
         allow: list[Literal["memory", "disk"]] = Option(
             [], "Shortages that do not stop a run whose forecast does not fit: memory, disk.", examples=[["memory"]]

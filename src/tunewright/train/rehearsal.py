@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 DOCUMENT = "forecast.json"
 
 
+LESS = {False: "mlp", "mlp": "true"}
+"""The value of ``train.recompute`` that needs less memory than another one."""
+
+
 @dataclass
 class Rehearsal:
     """Called with a loop that is ready for its first step; ``compare`` sets the facts beside the forecast afterwards."""
@@ -123,8 +127,8 @@ class Rehearsal:
         fitting = fitting_budget(list(pieces.peaks.items()), limit) if pieces.peaks else 0
         if int(pieces.lengths.max()) <= fitting < budget:
             change = self._having("train.token_budget", fitting)
-        elif not self.plan["train.recompute"] and can_recompute(pieces.loop.module):
-            change = self._having("train.recompute", "true")
+        elif self.plan["train.recompute"] in LESS and can_recompute(pieces.loop.module):
+            change = self._having("train.recompute", LESS[self.plan["train.recompute"]])
         elif pieces.trains_most:
             change = self._having("method", "lora")
         else:

@@ -74,7 +74,7 @@ def examine_before_run(
         return Choice(PATH, "passed", told)
     use_kernels(plan["train.kernels"] == "native")
     device, dtype = str(plan["train.device"]), str(plan["train.dtype"])
-    set_recompute(trainable.module, wanted=bool(plan["train.recompute"]))
+    set_recompute(trainable.module, wanted=plan["train.recompute"])
     miniature = make_miniature(trainable, examples, train.optimizer, device, dtype)
     found = check_invariances(miniature, tell)
     failed = [each for each in found if not each.passed]

@@ -40,7 +40,7 @@ def make_loop(fit: Fit, examples: Examples) -> Loop:
     use_kernels(plan["train.kernels"] == "native")
     loss_function = make_loss(fit.trainable.phases[0].objective)
     _require_that_fits(fit)
-    set_recompute(fit.trainable.module, wanted=bool(plan["train.recompute"]))
+    set_recompute(fit.trainable.module, wanted=plan["train.recompute"])
     module = ranks.place(
         fit.trainable.module, loss_function, device=str(plan["train.device"]), dtype=str(plan["train.dtype"])
     )

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import torch
 
 from tunewright.train.fused.fuse import can_fuse, fuse
+from tunewright.train.recompute import as_stock
 
 
 class Worker:
@@ -34,6 +35,8 @@ class Worker:
             self._copy(original)
         elif dtype == "fp32" and can_fuse(original, torch.float32):
             self._share(original)
+        else:
+            as_stock(original)
 
     def _copy(self, original: torch.nn.Module) -> None:
         twins = {id(value): _twin(value) for value in original.parameters()}

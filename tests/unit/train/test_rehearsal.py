@@ -187,7 +187,7 @@ def test_code_for_numbers_of_tokens_that_are_to_come_is_foreseen(
     assert 0 <= more < len(sizes), "what the rehearsal has read has its code"
 
 
-@pytest.mark.parametrize(("can", "change"), [(True, "train.recompute=true"), (False, "method=lora")])
+@pytest.mark.parametrize(("can", "change"), [(True, "train.recompute=mlp"), (False, "method=lora")])
 def test_where_no_smaller_budget_would_do_layers_are_to_be_computed_again(
     make_scene: Any, little_memory: list[int], monkeypatch: pytest.MonkeyPatch, can: bool, change: str
 ) -> None:

@@ -18,9 +18,9 @@ from tunewright.infer.flat import positions_of, take_rows
 from tunewright.infer.native.functions import Kernels
 from tunewright.infer.segments import Segments, plan_segments
 from tunewright.train.fused.join import Joined, join
-from tunewright.train.fused.kept import Apply, Made, apply
+from tunewright.train.fused.kept import Apply, Made, again_through, apply
 from tunewright.train.fused.operators import activated, add_layer_norm, drop
-from tunewright.train.recompute import recomputes, through
+from tunewright.train.recompute import narrows, recomputes, through
 from tunewright.types import Stream
 
 FAMILIES = frozenset({"bert", "roberta", "xlm-roberta"})
@@ -101,7 +101,8 @@ class BertTrunk:
         if wanted is not None:
             read_TH, x_TH = take_rows(read_TH, wanted), take_rows(x_TH, wanted)
         x = self._add(layer.collect(read_TH), x_TH, after)
-        widened = activated(module.intermediate.intermediate_act_fn, apply(layer.widen, x), forgets=self.forgets)
+        wide = again_through(layer.widen, x, forgets=narrows(module))
+        widened = activated(module.intermediate.intermediate_act_fn, wide, forgets=self.forgets)
         return self._add(apply(layer.narrow, widened), x.rows, module.output)
 
     def _add(self, added_TH: torch.Tensor, x_TH: torch.Tensor, output: Any) -> Made:

@@ -13,6 +13,7 @@ from tunewright.train.fused.gemma import GemmaTrunk
 from tunewright.train.fused.join import Joined
 from tunewright.train.fused.llama import LlamaTrunk
 from tunewright.train.fused.norm import fuse_norms
+from tunewright.train.recompute import as_stock
 
 FAMILIES = (LlamaTrunk, GemmaTrunk, BertTrunk)
 
@@ -27,6 +28,7 @@ def fuse(module: torch.nn.Module, dtype: torch.dtype) -> list[Joined]:
     kind, native = _kind(module), kernels(dtype)
     if kind is None or native is None:
         fuse_norms(module)
+        as_stock(module)
         return []
     trunk: Any = module.trunk
     computing = kind(trunk, native)

@@ -20,9 +20,9 @@ from tunewright.infer.flat import take_rows
 from tunewright.infer.native.functions import Gate, Kernels
 from tunewright.infer.segments import Segments, plan_segments
 from tunewright.train.fused.join import Joined, join
-from tunewright.train.fused.kept import Apply, Made, apply
+from tunewright.train.fused.kept import Apply, Made, again_through, apply
 from tunewright.train.fused.operators import RmsNorm, gated
-from tunewright.train.recompute import recomputes, through
+from tunewright.train.recompute import narrows, recomputes, through
 from tunewright.types import Stream
 
 FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3", "smollm3"})
@@ -120,7 +120,8 @@ class LlamaTrunk:
         return self._add_norm(total_TH, self._gated(layer, "swiglu", y), following)
 
     def _gated(self, layer: Layer, name: Gate, y: Made) -> torch.Tensor:
-        return apply(layer.narrow, gated(self.kernels, name, apply(layer.widen, y), forgets=self.forgets))
+        wide = again_through(layer.widen, y, forgets=narrows(layer.module))
+        return apply(layer.narrow, gated(self.kernels, name, wide, forgets=self.forgets))
 
     def _norm(self, x: torch.Tensor, norm: Any) -> Made:
         return self.rms_norm(x, norm.weight, _epsilon(norm))

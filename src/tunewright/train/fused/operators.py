@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from tunewright.infer.native.functions import NO_DROPOUT, Dropout, Gate, Kernels, new_dropout
-from tunewright.train.fused.kept import Made
+from tunewright.train.fused.kept import Made, apply, rows_again
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 
@@ -73,17 +73,17 @@ def drop(kernels: Kernels, x: torch.Tensor, dropout: float) -> torch.Tensor:
     return found
 
 
-def gated(kernels: Kernels, name: Gate, x: torch.Tensor, *, forgets: bool = False) -> Made:
+def gated(kernels: Kernels, name: Gate, x: Made, *, forgets: bool = False) -> Made:
     """The gated unit [N, H] of [a, b][N, 2H]."""
-    y: torch.Tensor = _Gated.apply(x, kernels, name)  # type: ignore[no-untyped-call]
-    source = x.detach().contiguous()
-    return Made(y, (lambda: kernels.gated(name, source)) if forgets else None)
+    y = apply(lambda rows: _Gated.apply(rows, kernels, name), x)  # type: ignore[no-untyped-call]
+    source = rows_again(x)
+    return Made(y, (lambda: kernels.gated(name, source())) if forgets else None)
 
 
-def activated(function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, *, forgets: bool = False) -> Made:
+def activated(function: Callable[[torch.Tensor], torch.Tensor], x: Made, *, forgets: bool = False) -> Made:
     """function(x), an activation of torch."""
-    source = x.detach()
-    return Made(function(x), (lambda: function(source)) if forgets else None)
+    y, source = apply(function, x), rows_again(x)
+    return Made(y, (lambda: function(source())) if forgets else None)
 
 
 class _AddRmsNorm(torch.autograd.Function):
