@@ -53,7 +53,9 @@ def moved(module: torch.nn.Module) -> None:
     """Every adapter away from its start, so that each part of it shows."""
     with torch.no_grad():
         for name, parameter in module.named_parameters():
-            if ".lora_" in name and "magnitude" in name:
+            if ".ia3_l." in name:
+                parameter.mul_(1 + 2 * torch.rand_like(parameter))
+            elif ".lora_" in name and "magnitude" in name:
                 parameter.mul_(1 + 0.1 * torch.rand_like(parameter))
             elif ".lora_" in name:
                 torch.nn.init.normal_(parameter, std=0.1)
@@ -89,16 +91,20 @@ def over_stock(base: Base, folder: Path, **labels: Any) -> Any:
 
 
 def test_it_computes_learns_and_folds_as_peft_over_the_stock_class(base: Base, tmp_path: Path) -> None:
-    check_against_peft(base, {}, tmp_path)
+    check_against_peft(base, method("lora", rank=4, alpha=6.0), tmp_path)
+
+
+def test_so_does_ia3(base: Base, tmp_path: Path) -> None:
+    check_against_peft(base, method("ia3"), tmp_path)
 
 
 @pytest.mark.parametrize("options", VARIANTS[1:], ids=["rslora", "dora"])
 @pytest.mark.parametrize("architecture", ["bert", "gpt2", "llama"])
 def test_so_do_its_variants(architecture: str, options: dict[str, Any], make_base: Any, tmp_path: Path) -> None:
-    check_against_peft(make_base(architecture), options, tmp_path)
+    check_against_peft(make_base(architecture), method("lora", rank=4, alpha=6.0, **options), tmp_path)
 
 
-def check_against_peft(base: Base, options: dict[str, Any], tmp_path: Path) -> None:
+def check_against_peft(base: Base, chosen: Any, tmp_path: Path) -> None:
     """Bits before training; then logits, gradients, and the folded module."""
     module: Any = TASK.attach(base, seed=3).eval()
     for parameter in module.head.parameters():
@@ -109,7 +115,6 @@ def check_against_peft(base: Base, options: dict[str, Any], tmp_path: Path) -> N
     batch = batch_of(ids)
     before = module(batch).detach()
 
-    chosen = method("lora", rank=4, alpha=6.0, **options)
     trainable = chosen.wrap(module, CROSS_ENTROPY, 7)
     assert torch.equal(module(batch), before), "wrapped = base, bit for bit"
     moved(module)
@@ -141,7 +146,7 @@ def check_against_peft(base: Base, options: dict[str, Any], tmp_path: Path) -> N
     folded = chosen.fold(trainable)
     assert (folded(batch) - ours).abs().max() < 1e-5, "fold = adapted"
     assert set(folded.state_dict()) == names
-    assert not any("lora" in name for name, _ in folded.named_modules())
+    assert not any("lora" in name or "ia3" in name for name, _ in folded.named_modules())
 
 
 def test_the_folded_model_is_saved_as_any_other(make_base: Any, tmp_path: Path) -> None:

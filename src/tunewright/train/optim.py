@@ -6,7 +6,10 @@ head moves by the scheduled rate, each layer below by ``layer_decay`` times that
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -18,14 +21,22 @@ from tunewright.train.split import rest_of
 
 FAMILY = "train.optimizer"
 _LAYER = re.compile(r"(?:^|\.)(\d+)\.")
+_SCALE = re.compile(r"(?:^|\.)ia3_l\.")
 _ADAPTER = re.compile(r"(?:^|\.)lora_[AB]\.")
 
 
 def make_optimizer(
-    chosen: Extension, module: torch.nn.Module, lr: float, layer_decay: float = 1.0
+    chosen: Extension,
+    module: torch.nn.Module,
+    lr: float,
+    layer_decay: float = 1.0,
+    rates: Mapping[str, float] = MappingProxyType({}),
 ) -> torch.optim.Optimizer:
-    """The optimiser over the module's trainable parameters. Raises InputError where it does not fit them."""
-    groups = parameter_groups(module, layer_decay)
+    """The optimiser over the module's trainable parameters. Raises InputError where it does not fit them.
+
+    ``rates``: factors of the rate for parameters whose names match a regular expression.
+    """
+    groups = parameter_groups(module, layer_decay, rates)
     for group in groups:
         decays = group["kind"] != "other"
         group.update(
@@ -43,11 +54,13 @@ def rate_factor(chosen: Extension) -> float:
     return factor
 
 
-def parameter_groups(module: torch.nn.Module, layer_decay: float = 1.0) -> list[Group]:
+def parameter_groups(
+    module: torch.nn.Module, layer_decay: float = 1.0, rates: Mapping[str, float] = MappingProxyType({})
+) -> list[Group]:
     """The trainable parameters by their kind and by the factor of their rate.
 
     Matrices decay, whatever else there is does not. An embedding row that never occurs must stay what it was; a bias or a
-    scale at zero is no simpler model.
+    scale at zero is no simpler model, and neither is a factor of (IA)3.
     """
     embeddings = {id(layer.weight) for layer in module.modules() if isinstance(layer, torch.nn.Embedding)}
     heights = _heights(module)
@@ -55,9 +68,10 @@ def parameter_groups(module: torch.nn.Module, layer_decay: float = 1.0) -> list[
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             kind: Kind = "adapter" if _ADAPTER.search(name) else "matrix"
-            if parameter.dim() < 2 or id(parameter) in embeddings:
+            if parameter.dim() < 2 or id(parameter) in embeddings or _SCALE.search(name):
                 kind = "other"
-            factor = layer_decay ** heights.get(id(parameter), 0)
+            own = [rate for pattern, rate in rates.items() if re.search(pattern, name)]
+            factor = math.prod(own, start=layer_decay ** heights.get(id(parameter), 0))
             group = groups.setdefault((kind, factor), {"params": [], "kind": kind, "factor": factor})
             group["params"].append(parameter)
     return [*groups.values()]

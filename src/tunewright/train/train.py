@@ -38,7 +38,8 @@ def make_loop(fit: Fit, examples: Examples) -> Loop:
     plan, config, ranks = fit.plan, fit.config, fit.ranks
     torch.set_num_threads(max(1, int(plan["train.threads"]) // ranks.num_local))
     use_kernels(plan["train.kernels"] == "native")
-    loss_function = make_loss(fit.trainable.phases[0].objective)
+    (phase, *_) = fit.trainable.phases
+    loss_function = make_loss(phase.objective)
     _require_that_fits(fit)
     set_recompute(fit.trainable.module, wanted=plan["train.recompute"])
     module = ranks.place(
@@ -60,7 +61,7 @@ def make_loop(fit: Fit, examples: Examples) -> Loop:
         module,
         loss_function=loss_function,
         batches=batches,
-        optimizer=make_optimizer(config.optimizer, module, lr, config.layer_decay),
+        optimizer=make_optimizer(config.optimizer, module, lr, config.layer_decay, phase.rates),
         rate=lambda step: rate_at(config.schedule, step, num_steps, lr),
         settings=Settings(
             num_steps=num_steps,

@@ -110,10 +110,14 @@ class Objective:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A stretch of training: what is minimised and which parameters move (a regular expression over their names)."""
+    """A stretch of training: what is minimised and which parameters move (a regular expression over their names).
+
+    ``rates`` are factors of the learning rate, by regular expressions over names; those that match are multiplied.
+    """
 
     objective: Objective
     trainable: str = ".*"
+    rates: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 LoRA (Hu et al. 2021, equation 3): h = W x + (alpha / r) B A x with A[r, in] drawn at random and B[out, r] zero at first. The
 layers are peft's own. rsLoRA (Kalajdzievski 2023, section 3) scales by alpha / sqrt(r). DoRA (Liu et al. 2024, equation 5)
-learns the length of each row of the merged matrix besides.
+learns the length of each row of the merged matrix besides. LoRA+ (Hayou et al. 2024, section 4) lets B, which starts at zero,
+learn faster than A.
 """
 
 from __future__ import annotations
@@ -33,6 +34,12 @@ class AdapterConfig(ComponentConfig):
         "Which projections get an adapter: auto (attention and MLP of every layer), all-linear, or a list of names such "
         "as [q_proj, v_proj].",
     )
+    loraplus_ratio: float = Option(
+        1.0,
+        "LoRA+: the outer matrix of an adapter (B) learns at this many times the rate; 16 is usual.",
+        ge=1.0,
+        le=1000.0,
+    )
 
 
 def adapter_space(config: AdapterConfig) -> Space:
@@ -52,27 +59,49 @@ def wrap_adapted(module: Any, objective: Objective, config: AdapterConfig, seed:
 
     Raises InputError for targets that the trunk does not have.
     """
-    from peft import LoraConfig, inject_adapter_in_model
+    from peft import LoraConfig
 
     paths, reason = find_targets(module.trunk, config.targets)
-    inside = dict(module.trunk.named_modules())
-    held = set(map(id, inside.values()))
-    outside = {name for name, layer in module.named_modules() if id(layer) not in held}
-    names = shortest_names(paths, outside | inside.keys() - paths)
     settings: Any = LoraConfig  # its own types say less than it takes: alpha may be a fraction
     lora = settings(
         r=config.rank, lora_alpha=config.alpha, lora_dropout=config.dropout, target_modules=list(paths),
-        fan_in_fan_out=not isinstance(inside[paths[0]], torch.nn.Linear), **variant,
+        fan_in_fan_out=is_turned(module.trunk, paths), **variant,
     )  # fmt: skip
+    (names,) = put_in(module, lora, seed, paths)
+    pattern = train_beside(module, r"\.lora_")
+    rates = {r"\.lora_B\.": config.loraplus_ratio} if config.loraplus_ratio != 1.0 else {}
+    choices = () if config.targets != AUTO else (Choice("method.targets", names, reason),)
+    return Trainable(module, (Phase(objective, pattern, rates),), choices)
+
+
+def put_in(module: Any, config: Any, seed: int, *paths: Sequence[str]) -> list[list[str]]:
+    """Put what peft's ``config`` describes into the trunk, all of which is frozen; the shortest names of each set of paths.
+
+    The first set becomes the configuration's ``target_modules``, as peft will find them in the plain trunk.
+    """
+    from peft import inject_adapter_in_model
+
+    inside = dict(module.trunk.named_modules())
+    held = set(map(id, inside.values()))
+    outside = {name for name, layer in module.named_modules() if id(layer) not in held}
+    names = [shortest_names(each, outside | inside.keys() - set(each)) for each in paths]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        inject_adapter_in_model(lora, module.trunk, NAME)
-    lora.target_modules = names
+        inject_adapter_in_model(config, module.trunk, NAME)
+    config.target_modules = names[0]
+    return names
+
+
+def train_beside(module: Any, pattern: str) -> str:
+    """Train a fresh head besides what matches ``pattern``; the pattern of both. A head that came with the base is frozen."""
     trains_head = getattr(module, "trains_head", True)
     module.head.requires_grad_(trains_head)
-    pattern = r"\.lora_|^head\." if trains_head else r"\.lora_"
-    choices = () if config.targets != AUTO else (Choice("method.targets", names, reason),)
-    return Trainable(module, (Phase(objective, pattern),), choices)
+    return rf"{pattern}|^head\." if trains_head else pattern
+
+
+def is_turned(trunk: torch.nn.Module, paths: Sequence[str]) -> bool:
+    """Whether the first of the layers keeps its matrix transposed."""
+    return not isinstance(trunk.get_submodule(paths[0]), torch.nn.Linear)
 
 
 def take_adapter(trainable: Trainable) -> Adapter:
@@ -90,11 +119,11 @@ def take_adapter(trainable: Trainable) -> Adapter:
 
 
 def merge(module: Any) -> None:
-    """Add each adapter to its matrix in place, and put the plain layers back."""
-    from peft.tuners.lora import LoraLayer
+    """Merge each adapter into its matrix in place, and put the plain layers back."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
 
     for path, layer in [*module.trunk.named_modules()]:
-        if isinstance(layer, LoraLayer):
+        if isinstance(layer, BaseTunerLayer):
             adapted: Any = layer
             adapted.merge()
             put(module.trunk, path, adapted.get_base_layer())

@@ -19,7 +19,7 @@ WHOLE_MODEL = ("model.safetensors", "model-", "pytorch_model", "config.json")
 
 
 class Adapter:
-    """What a run with the method lora or qlora trained beside its base."""
+    """What a run with the method lora, qlora or ia3 trained beside its base."""
 
     def check(self, model: Mapping[str, Any], folder: Path) -> None:
         """Raise InputError where the run has no adapter, or one without the head that belongs to it."""
@@ -54,6 +54,6 @@ def _place(folder: Path) -> Path:
         "this run has no adapter",
         where=str(folder),
         given="a run that trained the weights themselves",
-        allowed="a run with the method lora or qlora",
+        allowed="a run with the method lora, qlora or ia3",
         hint="--format transformers",
     )
