@@ -131,3 +131,28 @@ def test_clipping_scales_the_whole_gradient_to_its_norm(
     assert norm > 0.01
     for name, value in free.items():
         assert (clipped[name] - value * 0.01 / norm).abs().max() < 1e-6, name
+
+
+@pytest.mark.parametrize("architecture", ["bert", "gpt2", "llama"])
+def test_what_waits_in_main_memory_comes_back_as_it_was(
+    architecture: str, make_module: Callable[..., Any], make_examples: Any, build_loop: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Dropout and micro-batches included; that anything waits is seen."""
+    waited: list[bool] = []
+    save_on_cpu = torch.autograd.graph.save_on_cpu
+
+    def seen(pin_memory: bool) -> Any:
+        waited.append(pin_memory)
+        return save_on_cpu(pin_memory=pin_memory)
+
+    monkeypatch.setattr(torch.autograd.graph, "save_on_cpu", seen)
+    found = []
+    for offload in (False, True):
+        loop = build_loop(
+            make_module(architecture), make_examples(8), token_budget=40, kernels="torch", options={"offload": offload}
+        )
+        found.append([(step.loss, step.gradient_norm) for step in loop.steps()])
+    assert found[0] == found[1]
+    assert len(waited) > 4
+    assert not any(waited), "only a GPU needs pinned memory"

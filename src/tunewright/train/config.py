@@ -74,6 +74,9 @@ class Train:
             "time; true keeps each layer's input alone, for a quarter to a third more. Empty: true for qlora, else false.",
             examples=["mlp"],
         )
+        offload: bool = Option(
+            False, "On a GPU: what the way back needs waits in main memory, where the GPU's own is short; slower."
+        )
         allow: list[Literal["memory", "disk"]] = Option(
             [], "Shortages that do not stop a run whose forecast does not fit: memory, disk.", examples=[["memory"]]
         )

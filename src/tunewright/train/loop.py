@@ -10,6 +10,7 @@ integer; restored at any step, it goes on bit for bit as if it had never stopped
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -46,6 +47,7 @@ class Settings:
     """What does not change during a run.
 
     ``dtype`` is that of the products; with ``copies`` what computes is made beside the module, else it is the module itself.
+    With ``offload`` what the way back needs waits in main memory.
     """
 
     num_steps: int
@@ -54,6 +56,7 @@ class Settings:
     dtype: str
     device: str
     copies: bool = True
+    offload: bool = False
 
 
 class Loop:
@@ -142,13 +145,21 @@ class Loop:
         for micro_batch, counts in self.ranks.micro_batches(self.batches, self.step):
             batch = to_device(micro_batch, device)
             with self.ranks.accumulating():
-                with precision("fp32" if self.settings.copies else self.settings.dtype, self.settings.device):
+                with (
+                    precision("fp32" if self.settings.copies else self.settings.dtype, self.settings.device),
+                    self._keeping(),
+                ):
                     loss = self.whole(batch)
                 loss = loss / total if counts else loss * 0.0
                 (loss * self.ranks.gradient_factor).backward()
             mean += loss.detach()
         self.ranks.sum_gradients(self.module)
         return self.ranks.sum_losses(mean), *self.batches.facts(self.step)
+
+    def _keeping(self) -> AbstractContextManager[object]:
+        if not self.settings.offload:
+            return nullcontext()
+        return torch.autograd.graph.save_on_cpu(pin_memory=self.settings.device == "cuda")
 
 
 def _seed_of_step(*origin: int) -> int:

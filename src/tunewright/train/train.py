@@ -70,6 +70,7 @@ def make_loop(fit: Fit, examples: Examples) -> Loop:
             dtype="fp32" if ranks.keeps_precision else str(plan["train.dtype"]),
             device=str(plan["train.device"]),
             copies=fit.trainable.look_ahead is None and not ranks.keeps_precision,
+            offload=config.offload,
         ),
         ranks=ranks,
     )
