@@ -11,7 +11,7 @@ Result = Mapping[str, Any]
 DTYPES = ("fp32", "bf16_autocast", "bf16_products", "bf16_weights")
 """The last one trains weights in bf16; the others keep them in fp32. `bf16_products`: oneDNN multiplies fp32 tensors in bf16."""
 
-LOST = 1.6
+LOST = 2.5
 """A setting that needs this many times what the quickest of its class needed, for the same rows, is stopped."""
 COMPILING = 240.0
 """Seconds more for a setting that is compiled first; twice the rows are read, too."""
