@@ -15,7 +15,8 @@ from tunewright.adapt.method.head import Head
 from tunewright.adapt.method.lora import Lora
 from tunewright.infer import flat, forward, segments
 from tunewright.infer.engine import _rows
-from tunewright.train import invariance, loop
+from tunewright.infer.native.functions import use_kernels
+from tunewright.train import invariance, loop, split
 from tunewright.train.batches import Batches, Examples
 from tunewright.train.config import Train
 from tunewright.train.invariance import Invariance, check_invariances
@@ -132,6 +133,41 @@ def test_bf16_is_fp32_up_to_its_rounding(
     monkeypatch.setattr(invariance, "CHECKS", ())
     found = {each.name: each for each in check_invariances(make_miniature(trainable, examples, chosen, "cpu", "bf16"))}
     assert "bf16" in red(found), deviations(found)
+
+
+@pytest.mark.parametrize("architecture", ["bert", "llama"])
+def test_halves_that_lose_their_rest_turn_red(
+    architecture: str, make_module: Any, make_examples: Any, make_writer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An update that is smaller than bf16 can tell is then lost."""
+    if architecture == "bert":
+        trainable, examples = classifier(make_module), labelled(make_examples)
+    else:
+        trainable = Trainable(make_writer(architecture), (Phase(Objective("token_cross_entropy")),))
+        examples = dialogues()
+    monkeypatch.setattr(invariance, "CHECKS", ())
+    divide = split.divide
+
+    def without_rest(weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        upper, rest = divide(weights)
+        return upper, torch.zeros_like(rest)
+
+    for optimizer in ("lion", "adamw"):
+        chosen = Train.Config.model_validate({"optimizer": optimizer}).optimizer
+
+        def look(chosen: Any = chosen) -> Invariance:
+            small = make_miniature(trainable, examples, chosen, "cpu", "bf16", splits=True)
+            return next(each for each in check_invariances(small) if each.name == "halves")
+
+        found = look()
+        assert found.deviation < found.bound / 2, optimizer
+        with monkeypatch.context() as patched:
+            patched.setattr(split, "divide", without_rest)
+            use_kernels(False)  # the kernel divides by itself
+            try:
+                assert not look().passed, optimizer
+            finally:
+                use_kernels(True)
 
 
 def test_labels_with_unequal_weights_pass(make_module: Any, make_examples: Any) -> None:

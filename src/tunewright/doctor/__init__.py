@@ -75,9 +75,7 @@ def examine_engine(request: Request, runs: Path, tell: Tell = tell_nobody) -> di
         method: Any = extensions.load(request.recipe.method.family, request.recipe.method.name)
         plan = make_plan(train, base, read_encoded(job).splits["train"], recomputes=method.recomputes)
         use_kernels(plan["train.kernels"] == "native")
-        miniature = open_job(
-            job, str(plan["train.device"]), str(plan["train.dtype"]), recomputes=plan["train.recompute"]
-        )
+        miniature = open_job(job, plan)
         found = [*check_invariances(miniature, tell), *check_xray(read_encoded(job))]
         tell("training with two processes", 0, None, "")
         found.append(check_pair(job, folder))

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tunewright import extensions
 from tunewright.adapt import encode as encoding
@@ -23,7 +23,8 @@ from tunewright.store.artifact import open_artifact
 from tunewright.train.batches import read_examples
 from tunewright.train.miniature import Miniature, make_miniature
 from tunewright.train.recompute import set_recompute
-from tunewright.types import Base, Encoded, Tell
+from tunewright.train.split import splits
+from tunewright.types import Base, Encoded, Plan, Tell
 
 FEW_ROWS = 240
 """Enough that the rows that train show short and long ones; read and encoded in a second."""
@@ -63,16 +64,19 @@ def settle(request: Request, folder: Path, runs: Path, tell: Tell) -> Job:
     }
 
 
-def open_job(
-    job: Job, device: str = "cpu", dtype: str = "fp32", *, recomputes: bool | Literal["mlp"] = False
-) -> Miniature:
-    """The training in miniature; every process makes the same."""
+def open_job(job: Job, plan: Plan | None = None) -> Miniature:
+    """The training in miniature, as planned, or in fp32 on the CPU; every process makes the same."""
     recipe = read_recipe(job)
     task = extensions.load("adapt.task", recipe.task.name)(recipe.task.config).bind(open_dataset(Path(job["data"])))
     method = extensions.load(recipe.method.family, recipe.method.name)(recipe.method.config)
     trainable = method.wrap(task.attach(read_base(job), recipe.seed), task.objective(), recipe.seed)
-    set_recompute(trainable.module, wanted=recomputes)
-    return make_miniature(trainable, read_examples(read_encoded(job), "train"), recipe.train.optimizer, device, dtype)
+    examples = read_examples(read_encoded(job), "train")
+    if plan is None:
+        return make_miniature(trainable, examples, recipe.train.optimizer)
+    set_recompute(trainable.module, wanted=plan["train.recompute"])
+    device, dtype = str(plan["train.device"]), str(plan["train.dtype"])
+    is_split = splits(recipe.train, plan, remembers=trainable.look_ahead is not None)
+    return make_miniature(trainable, examples, recipe.train.optimizer, device, dtype, splits=is_split)
 
 
 def read_recipe(job: Job) -> Recipe:

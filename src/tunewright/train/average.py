@@ -59,7 +59,8 @@ class Average(Consumer):
         """Take the weights after an update in."""
         if self.means:
             weight = (1.0 - self.decay) / (1.0 - self.decay**step.step) if self.decay < 1.0 else 1.0 / step.step
-            torch._foreach_lerp_([*self.means.values()], [whole(value) for value in self.weights.values()], weight)
+            for name, value in self.weights.items():
+                self.means[name].lerp_(whole(value), weight)
         return NOTHING
 
     @contextmanager

@@ -27,6 +27,7 @@ from tunewright.train.optim import make_optimizer
 from tunewright.train.padding import left_padded, next_token_logits, right_padded
 from tunewright.train.prefixes import can_share
 from tunewright.train.ranks import ALONE, Alone
+from tunewright.train.split import split_weights, whole
 from tunewright.types import Step, Tell, tell_nobody
 
 BOUND = 1e-4
@@ -34,6 +35,12 @@ BOUND = 1e-4
 
 MIXED_SLACK = 0.005
 """What bf16 may deviate beyond the rounding of the stock forward: half a step of its 8 bits."""
+
+HALVES = 0.1
+"""Weights in two halves may end this share of their way apart: a few are rounded the other way, and gradients near zero turn."""
+
+SLOW = 1e-5
+"""A rate whose updates are lost where nothing but bf16 is kept."""
 
 FLOOR = 1e-3
 """A gradient that is zero but for rounding is measured by this share of the largest one."""
@@ -310,6 +317,28 @@ def mixed_precision(subject: Subject) -> Invariance:
     return Invariance(name="bf16", deviation=worst(*gaps), bound=1.5 * rounding + MIXED_SLACK, sentence=sentence)
 
 
+def halves(subject: Subject) -> Invariance:
+    """Updates in bf16 by the recipe's optimiser over weights in two halves end where those over whole weights do.
+
+    Measured over all weights as one vector, by the way that they went.
+    """
+    found = []
+    for is_split in (False, True):
+        module = copy.deepcopy(subject.module)
+        if is_split:
+            split_weights(module)
+        moving = Subject(replace(subject.miniature, module=module))
+        optimizer = make_optimizer(subject.optimizer, module, SLOW)
+        for _ in moving.loop(optimizer, 3, UNLIMITED, rate=SLOW, dtype="bf16").steps():
+            pass
+        found.append({name: whole(each) for name, each in module.named_parameters() if each.requires_grad})
+    before = {name: each.detach() for name, each in subject.module.named_parameters() if each.requires_grad}
+    way = {name: each - before[name] for name, each in found[0].items()}
+    deviation = _whole_gap({name: each - before[name] for name, each in found[1].items()}, way)
+    sentence = "weights in two halves move as whole ones do"
+    return Invariance(name="halves", deviation=deviation, bound=HALVES, sentence=sentence)
+
+
 def _whole_gap(found: Gradients, right: Gradients) -> float:
     """The distance of all gradients from the right ones, relative to their length."""
     away = [float((found[name] - each).norm()) if name in found else float("inf") for name, each in right.items()]
@@ -338,7 +367,8 @@ def check_invariances(miniature: Miniature, tell: Tell = tell_nobody) -> list[In
         found = [evaluation(miniature.module, miniature.examples)]
         silence_dropout(miniature.module)
         subject = Subject(miniature)
-        checks = (mixed_precision, *CHECKS) if miniature.dtype == "bf16" else CHECKS
+        mixed = (mixed_precision, *([halves] if miniature.splits else [])) if miniature.dtype == "bf16" else ()
+        checks = (*mixed, *CHECKS)
         for number, check in enumerate(checks, 1):
             tell("checking the engine", number, len(checks) + 1, found[-1].name)
             found.append(check(subject))

@@ -34,7 +34,10 @@ KEPT_WORDS = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Miniature:
-    """What is tested; ``note`` says what was cut, for people; ``dtype`` is what the run computes in."""
+    """What is tested; ``note`` says what was cut, for people; ``dtype`` is what the run computes in.
+
+    ``splits``: the run keeps its weights in two halves.
+    """
 
     module: Any
     examples: Examples
@@ -42,10 +45,17 @@ class Miniature:
     optimizer: Extension
     note: str
     dtype: str = "fp32"
+    splits: bool = False
 
 
 def make_miniature(
-    trainable: Trainable, examples: Examples, optimizer: Extension, device: str = "cpu", dtype: str = "fp32"
+    trainable: Trainable,
+    examples: Examples,
+    optimizer: Extension,
+    device: str = "cpu",
+    dtype: str = "fp32",
+    *,
+    splits: bool = False,
 ) -> Miniature:
     """Copy what is to be trained and choose a few of its rows. A shell that remembers states is left out."""
     loss_function = make_loss(trainable.phases[0].objective)
@@ -79,6 +89,7 @@ def make_miniature(
         optimizer=optimizer,
         note=", ".join(notes),
         dtype=dtype if trainable.look_ahead is None else "fp32",
+        splits=splits,
     )
 
 

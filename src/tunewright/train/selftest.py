@@ -20,6 +20,7 @@ from tunewright.train.batches import Examples
 from tunewright.train.invariance import Invariance, check_invariances
 from tunewright.train.miniature import make_miniature
 from tunewright.train.recompute import set_recompute
+from tunewright.train.split import splits
 from tunewright.types import Base, Choice, Plan, Tell, Trainable, tell_nobody
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def pass_key(base: Base, train: Train.Config, asked: Sequence[Mapping[str, Any]]
     kind += [str(plan[f"train.{name}"]) for name in ("device", "dtype", "kernels", "recompute")]
     code = [digest_code("tunewright.train", "tunewright.adapt", "tunewright.infer"), version("torch")]
     architecture = {name: value for name, value in read_config(base.folder).items() if not name.startswith("_")}
-    options = [train.optimizer.name, list(asked)]
+    options = [train.optimizer.name, train.master, list(asked)]
     return digest_json([code, version("transformers"), kind, architecture, options])
 
 
@@ -75,7 +76,8 @@ def examine_before_run(
     use_kernels(plan["train.kernels"] == "native")
     device, dtype = str(plan["train.device"]), str(plan["train.dtype"])
     set_recompute(trainable.module, wanted=plan["train.recompute"])
-    miniature = make_miniature(trainable, examples, train.optimizer, device, dtype)
+    is_split = splits(train, plan, remembers=trainable.look_ahead is not None)
+    miniature = make_miniature(trainable, examples, train.optimizer, device, dtype, splits=is_split)
     found = check_invariances(miniature, tell)
     failed = [each for each in found if not each.passed]
     if not failed:

@@ -15,9 +15,49 @@ means and tuned models hold fp32.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 
+from tunewright.errors import InputError
+from tunewright.words import counted
+
+if TYPE_CHECKING:
+    from tunewright.train.config import Train
+    from tunewright.types import Plan
+
+SPLIT = ("adamw", "adamw_8bit", "lion")
+"""Optimisers that move weights in two halves without being asked to, where there are kernels."""
+
 _REST = "lower_half"
+
+
+def splits(train: Train.Config, plan: Plan, *, size: int = 1, remembers: bool = False) -> bool:
+    """Whether a run keeps its weights in two halves.
+
+    ``size`` is the number of processes; a method that ``remembers`` computes with the module itself. Raises InputError where
+    halves are asked for and cannot be had.
+    """
+    dtype = str(plan["train.dtype"])
+    lacking = [
+        change
+        for change, holds in (
+            ("train.dtype=bf16", dtype == "bf16"),
+            ("launch.processes=1", size == 1),
+            ("a method that reads the base more than once", not remembers),
+        )
+        if not holds
+    ]
+    if train.master == "split" and lacking:
+        raise InputError(
+            "weights in two halves cannot be had here",
+            where="train.master",
+            given=f"split, with train.dtype={dtype}, on {counted(size, 'process', 'processes')}",
+            allowed=f"fp32; split with {', '.join(lacking)}",
+            hint="train.master=fp32",
+        )
+    by_kernel = plan["train.kernels"] == "native" and train.optimizer.name in SPLIT
+    return train.master == "split" or (train.master == "auto" and by_kernel and not lacking)
 
 
 def divide(weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -39,18 +79,16 @@ def split_weights(module: torch.nn.Module) -> None:
         if parameter.dtype == torch.float32:
             upper, rest = divide(parameter.detach())
             parameter.data = upper
-            if parameter.requires_grad or bool(rest.any()):
-                setattr(parameter, _REST, rest)
+            setattr(parameter, _REST, rest if parameter.requires_grad or bool(rest.any()) else None)
 
 
 def join_weights(module: torch.nn.Module) -> None:
     """Put every weight that was divided together again."""
     for parameter in module.parameters():
-        if parameter.dtype == torch.bfloat16:
+        if hasattr(parameter, _REST):
             parameter.grad = None
             parameter.data = whole(parameter)
-            if rest_of(parameter) is not None:
-                delattr(parameter, _REST)
+            delattr(parameter, _REST)
 
 
 def rest_of(parameter: torch.Tensor) -> torch.Tensor | None:

@@ -20,12 +20,8 @@ from tunewright.train.prefixes import can_share, reads_flat
 from tunewright.train.ranks import ALONE
 from tunewright.train.recompute import set_recompute
 from tunewright.train.schedule import rate_at
-from tunewright.train.split import join_weights, split_weights
+from tunewright.train.split import join_weights, split_weights, splits
 from tunewright.types import Checkpoint, Objective, Tell, tell_nobody
-from tunewright.words import counted
-
-SPLIT = ("adamw", "adamw_8bit", "lion")
-"""Optimisers that move weights in two halves without being asked to, where there are kernels."""
 
 SHARDED = ("adamw", "adam", "lion", "sgd")
 """Optimisers whose update of a number needs no other: a part of a matrix moves as in the whole."""
@@ -55,7 +51,7 @@ def make_loop(fit: Fit, examples: Examples) -> Loop:
     )
     num_steps = int(plan["train.epochs"]) * batches.steps_per_epoch
     lr = float(plan["train.lr"])
-    if _splits(fit):
+    if splits(config, plan, size=ranks.size, remembers=fit.trainable.look_ahead is not None):
         split_weights(module)
     return Loop(
         module,
@@ -144,30 +140,6 @@ def _require_that_fits(fit: Fit) -> None:
             allowed="none",
             hint="train.average=none, or launch.strategy=ddp",
         )
-
-
-def _splits(fit: Fit) -> bool:
-    """Whether weights are kept in two halves. Raises InputError where that is asked for and cannot be had."""
-    master, dtype = fit.config.master, str(fit.plan["train.dtype"])
-    lacking = [
-        change
-        for change, holds in (
-            ("train.dtype=bf16", dtype == "bf16"),
-            ("launch.processes=1", fit.ranks.size == 1),
-            ("a method that reads the base more than once", fit.trainable.look_ahead is None),
-        )
-        if not holds
-    ]
-    if master == "split" and lacking:
-        raise InputError(
-            "weights in two halves cannot be had here",
-            where="train.master",
-            given=f"split, with train.dtype={dtype}, on {counted(fit.ranks.size, 'process', 'processes')}",
-            allowed=f"fp32; split with {', '.join(lacking)}",
-            hint="train.master=fp32",
-        )
-    by_kernel = fit.plan["train.kernels"] == "native" and fit.config.optimizer.name in SPLIT
-    return master == "split" or (master == "auto" and by_kernel and not lacking)
 
 
 def _look_ahead(fit: Fit, examples: Examples, tell: Tell) -> None:

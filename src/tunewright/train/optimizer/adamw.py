@@ -32,7 +32,7 @@ class Adamw:
         fits = all(
             type(each.data) is torch.Tensor
             and each.device.type == "cpu"
-            and each.dtype in (torch.float32, torch.bfloat16)
+            and (each.dtype == torch.float32 or rest_of(each) is not None)
             for each in parameters
         )
         if native is None or not fits or not all(each.is_contiguous() for each in parameters):
