@@ -214,6 +214,37 @@ def test_mcnemar_by_hand_is_exact() -> None:
     assert example["mcnemar"](first, first, right) == 1.0
 
 
+# ------------------------------------------------------------------------------------------------ an LSTM
+
+
+def test_the_lstm_reads_no_padding_and_knows_no_word_of_the_held_out_rows(movie_reviews_file: Path) -> None:
+    import torch
+
+    example = load("lstm_classifier")
+    reviews, held_out = example["read_reviews"](500)
+    assert not set(reviews.texts) & set(held_out.texts)
+    numbers = example["count_words"](reviews.texts)
+    seen = {word for text in reviews.texts for word in example["split_words"](text)}
+    assert set(numbers) < seen
+    model = example["LstmClassifier"](len(numbers) + 2).eval()
+    short, long = "Bad.", "A long and winding review of a film that nobody has ever seen."
+    with torch.no_grad():
+        alone = model(*example["encode"]([short], numbers))
+        padded = model(*example["encode"]([short, long], numbers))[:1]
+    torch.testing.assert_close(padded, alone)
+    for text in ("", "   ", "好看"):
+        assert model(*example["encode"]([text], numbers)).shape == (1,)
+
+
+def test_the_lstm_learns_real_reviews(movie_reviews_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = load("lstm_classifier")["main"](["--rows", "3000", "--epochs", "4"])
+    assert found["LSTM"] > found["most frequent label"] + 0.08
+    losses = [
+        float(line.rpartition(" ")[2]) for line in capsys.readouterr().out.splitlines() if line.startswith("pass ")
+    ]
+    assert losses == sorted(losses, reverse=True)
+
+
 # ------------------------------------------------------------------------------------------ counting what comes next
 
 
