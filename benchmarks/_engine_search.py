@@ -74,7 +74,7 @@ def first_list(kind: str) -> list[Setting]:
         found += [{**main, "dtype": dtype, "layout": "flat"} for dtype in DTYPES[1:]]
         found += [{**main, "dtype": dtype, "layout": "packed"} for dtype in ("bf16_autocast", "bf16_weights")]
         grouped = {**main, "dtype": "bf16_weights", "attention": "eager", "order": "grouped"}
-        found += [{**grouped, "micro": 4}, {**grouped, "micro": 2}]
+        found += [{**grouped, "micro": 4}, {**grouped, "micro": 2}, {**grouped, "micro": 2, "trainer": "transformers"}]
         found += [{**single, "threads": 1}, {**single, "dtype": "bf16_products", "compiled": True}]
     else:
         found += [
