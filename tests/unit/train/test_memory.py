@@ -73,9 +73,9 @@ def test_the_peak_of_a_block_is_seen_after_it_has_gone() -> None:
     before = memory.used_bytes()
     assert before is not None
     with memory.Peak("cpu") as peak:
-        block = torch.ones(64 * MIB // 4)
+        block = torch.ones(512 * MIB // 4)  # beside which it does not count what else this process lets go meanwhile
         assert float(block[-1]) == 1.0
         del block
     assert peak.bytes is not None
-    assert 60 * MIB <= peak.bytes - before <= 96 * MIB
+    assert 450 * MIB <= peak.bytes - before <= 600 * MIB
     assert (memory.peak_bytes() or 0) >= peak.bytes
