@@ -13,15 +13,17 @@ import torch
 
 from tunewright import extensions
 from tunewright.adapt.save import Tuned, load_model
+from tunewright.adapt.save_tagger import TunedTagger, load_tagger
 from tunewright.answering import locate_run
 from tunewright.assets import catalogue
 from tunewright.data.prepare import open_dataset
 from tunewright.deploy.card import Facts, model_card
 from tunewright.deploy.certificate import Certificate, Certify, certify, sample
 from tunewright.errors import InputError
-from tunewright.infer.card import require_card, writes_text
+from tunewright.infer.card import answers_with, require_card, writes_text
 from tunewright.infer.load import load_language_model, load_tokenizer, tokenize
 from tunewright.infer.predict import predict_logits
+from tunewright.infer.tagging import word_logits
 from tunewright.infer.template import ChatTemplate
 from tunewright.seams import Exporter, Reader
 from tunewright.store.artifact import Artifact, Draft, commit_artifact, open_artifact
@@ -141,7 +143,7 @@ def _certified(
 
 
 def _validation_rows(source: _Source, most: int) -> tuple[list[Any], int]:
-    """A sample of the validation rows: texts for a classifier, messages for a chat model."""
+    """A sample of the validation rows: messages for a chat model, else texts."""
     data = open_artifact(source.folder / "data")
     table = open_dataset(data.folder).table("validation") if data is not None else None
     if table is None or not len(table):
@@ -161,7 +163,10 @@ def _validation_rows(source: _Source, most: int) -> tuple[list[Any], int]:
 
 def _as_tuned(source: _Source) -> Reader:
     folder = source.folder / "model"
-    return _Chat(folder) if writes_text(source.card) else _Classifier(load_model(folder))
+    kind = answers_with(source.card)
+    if kind == "spans":
+        return _Tagger(load_tagger(folder))
+    return _Chat(folder) if kind == "text" else _Classifier(load_model(folder))
 
 
 class _Classifier:
@@ -175,6 +180,19 @@ class _Classifier:
 
     def logits(self, ids: Sequence[int]) -> Floats:
         return predict_logits(self._tuned.module, [list(ids)])
+
+
+class _Tagger:
+    """A tuned tagger as this package asks it about one window of a text."""
+
+    def __init__(self, tuned: TunedTagger) -> None:
+        self._tuned = tuned
+
+    def encode(self, row: Any) -> list[int]:
+        return tokenize(self._tuned.tokenizer, [row], self._tuned.max_length)[0]
+
+    def logits(self, ids: Sequence[int]) -> Floats:
+        return word_logits(self._tuned.module, [list(ids)], [range(len(ids))])[0]
 
 
 class _Chat:

@@ -31,6 +31,7 @@ from tunewright.types import (
     Row,
     Sampling,
     Space,
+    Spans,
     Tell,
     Trainable,
     Trials,
@@ -68,7 +69,7 @@ class Task(Protocol):
 
     @property
     def stored(self) -> Sequence[Field]:
-        """The fields of a row in canonical form; kinds: text (str), label (list of str), messages (JSON as str)."""
+        """The fields of a row in canonical form: label is a list of str, every other kind a str (messages and spans as JSON)."""
         ...
 
     def recognise(self, profiles: Sequence[ColumnProfile]) -> Recognition | None:
@@ -278,6 +279,18 @@ class Baseline(Protocol):
 
     def predict(self, texts: Sequence[str], encoder: Encoder | None) -> Classified:
         """Answer for other rows, with the same label names as the gold answers it was fitted on."""
+        ...
+
+
+class SpanBaseline(Protocol):
+    """A reference that labels spans; the file of the same family says so by ``answers = "spans"``."""
+
+    def fit(self, texts: Sequence[str], gold: Spans) -> None:
+        """Learn from the training rows."""
+        ...
+
+    def predict(self, texts: Sequence[str]) -> Spans:
+        """The spans of other rows, with the label names of the gold ones it was fitted on."""
         ...
 
 

@@ -11,9 +11,11 @@ import pytest
 from tunewright import extensions
 from tunewright.config.base import ComponentConfig
 from tunewright.seams import Encoder
-from tunewright.types import Classified, Floats, Label, Labels
+from tunewright.types import Classified, Floats, Label, Labels, Span, Spans
 
-NAMES = extensions.names("evaluate.baseline")
+EVERY = extensions.names("evaluate.baseline")
+NAMES = tuple(name for name in EVERY if not hasattr(extensions.load("evaluate.baseline", name), "answers"))
+OF_SPANS = tuple(name for name in EVERY if name not in NAMES)
 LEARNING = tuple(name for name in NAMES if name != "majority")
 ENGLISH = (("awful", "boring", "waste"), ("superb", "moving", "joy"), ("chair", "table", "lamp"))
 CHINESE = (("难看", "失望", "浪费"), ("精彩", "感动", "喜欢"), ("桌子", "椅子", "台灯"))
@@ -54,7 +56,7 @@ def learn(name: str, texts: Sequence[str], gold: Classified, encoder: Encoder = 
     return made
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_it_says_what_it_is_and_owns_its_options(name: str) -> None:
     found: Any = extensions.load("evaluate.baseline", name)
     assert found.title
@@ -120,3 +122,64 @@ def test_hardly_any_text_is_no_obstacle(name: str, texts: list[str]) -> None:
     assert answer.probabilities is not None
     assert np.isfinite(answer.probabilities).all()
     assert answer.chosen.tolist() == [0, 0]
+
+
+PEOPLE, PLACES = ("Ada", "Berta", "小明", "小红"), ("London", "Paris", "北京", "上海")
+
+
+def visits(num_rows: int, seed: int, people: Sequence[str] = PEOPLE) -> tuple[list[str], Spans]:
+    """Who went where, in two languages."""
+    rng = np.random.default_rng(seed)
+    texts, found = [], []
+    for row in range(num_rows):
+        who, where = str(rng.choice(people)), str(rng.choice(PLACES))
+        text = f"{row} 天前{who}去了{where}。" if row % 2 else f"Yesterday {who} went to {where} for {row} days."
+        spans = (
+            Span(text.index(who), text.index(who) + len(who), "person"),
+            Span(text.index(where), text.index(where) + len(where), "place"),
+        )
+        texts.append(text)
+        found.append(spans)
+    return texts, Spans(("person", "place"), tuple(found))
+
+
+def learn_spans(name: str, texts: Sequence[str], gold: Spans) -> Any:
+    made: Any = extensions.load("evaluate.baseline", name)
+    baseline = made(seed=3)
+    baseline.fit(texts, gold)
+    return baseline
+
+
+@pytest.mark.parametrize("name", OF_SPANS)
+def test_it_learns_spans(name: str) -> None:
+    assert extensions.load("evaluate.baseline", name).answers == "spans"  # type: ignore[attr-defined]
+    texts, gold = visits(80, 0)
+    other, truth = visits(40, 1)
+    first, second = (learn_spans(name, texts, gold).predict(other) for _ in range(2))
+    assert first == second
+    assert first.names == gold.names
+    right = sum(len(set(given) & set(true)) for given, true in zip(first.found, truth.found, strict=True))
+    assert right > 0.95 * 80
+    assert sum(map(len, first.found)) < 1.1 * 80
+
+
+def test_a_list_of_names_knows_no_others_and_a_tagger_does() -> None:
+    texts, gold = visits(80, 0)
+    other, truth = visits(40, 1, people=("Cora", "小刚"))
+    recalls = {}
+    for name in OF_SPANS:
+        found = learn_spans(name, texts, gold).predict(other).found
+        right = sum(
+            len({one for one in given if one.label == "person"} & set(true))
+            for given, true in zip(found, truth.found, strict=True)
+        )
+        recalls[name] = right / 40
+    assert recalls["gazetteer"] == 0.0
+    assert recalls["perceptron_tagger"] > 0.5
+
+
+@pytest.mark.parametrize("name", OF_SPANS)
+def test_hardly_any_span_is_no_obstacle(name: str) -> None:
+    empty = Spans(("a",), ((), ()))
+    assert learn_spans(name, ["one", "   "], empty).predict(["one", "", "new"]).found == ((), (), ())
+    assert learn_spans(name, [], Spans((), ())).predict(["one"]).found == ((),)

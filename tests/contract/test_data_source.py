@@ -22,6 +22,11 @@ ROWS = [
     {"text": "很差的电影", "label": "neg"},
     {"text": "so so", "label": "neg"},
 ]
+WORDS = [
+    {"tokens": ["a", "good", "film"], "tags": ["O", "B-pos", "O"]},
+    {"tokens": ["很", "差"], "tags": ["B-neg", "I-neg"]},
+    {"tokens": ["so", "so"], "tags": ["O", "O"]},
+]
 NAMES = extensions.names("data.source")
 
 
@@ -49,6 +54,13 @@ WRITERS: dict[str, tuple[str, Callable[[Path], Any], list[int]]] = {
         lambda path: path.write_text(json.dumps({"train": [list(row.values()) for row in ROWS]}, indent=1)),
         [3, 7, 11],
     ),
+    "conll": (
+        ".conll",
+        lambda path: path.write_text(
+            "\n".join("".join(f"{a}\t{b}\n" for a, b in zip(r["tokens"], r["tags"], strict=True)) for r in WORDS)
+        ),
+        [1, 5, 8],
+    ),
     "txt": (
         ".txt",
         lambda path: path.write_text("".join(f"__label__{r['label']} {r['text']}\n" for r in ROWS)),
@@ -73,7 +85,8 @@ def make(name: str, folder: Path) -> tuple[BaseSource, Path, list[int]]:
 def test_a_source_reads_what_was_written_with_true_lines(name: str, tmp_path: Path) -> None:
     source, path, lines = make(name, tmp_path)
     records = list(source.read(path))
-    assert [dict(record.fields) for record in records] == [row | ADDED.get(name, {}) for row in ROWS]
+    expected: Any = WORDS if name == "conll" else ROWS
+    assert [dict(record.fields) for record in records] == [row | ADDED.get(name, {}) for row in expected]
     assert [record.origin.line for record in records] == lines
     assert [record.id for record in records] == [0, 1, 2]
     assert {record.origin.file for record in records} == {str(path)}
@@ -95,7 +108,7 @@ def test_a_source_describes_its_file(name: str, tmp_path: Path) -> None:
     layout = source.layout(path)
     assert isinstance(layout, Layout)
     assert layout.encoding in ("utf-8", "binary")
-    assert layout.columns in ((), ("text", "label"))
+    assert layout.columns in ((), ("text", "label"), ("tokens", "tags"))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tunewright import extensions
-from tunewright.types import Answer, Label, Labels, Likelihood, Text
+from tunewright.evaluate.metric._entities import count_spans
+from tunewright.types import Answer, Label, Labels, Likelihood, Span, Spans, Tally, Text
 
 NAMES = extensions.names("evaluate.metric")
 SCHEMA = ("first", "second", "第三")
@@ -40,7 +41,15 @@ def cases(name: str) -> list[tuple[Answer, Answer, Answer]]:
     texts = (written(references), written(rambling, stopped=False), written(references))
     nats = rng.random(60) + 5
     likelihoods = (Likelihood(nats, np.full(60, 7)), Likelihood(nats * 2, np.full(60, 7)), texts[2])
+    marked, mistaken = (
+        Spans(SCHEMA, tuple((Span(shift, 4 + row % 3, SCHEMA[row % 3]), Span(8, 9, SCHEMA[1])) for row in range(60)))
+        for shift in (0, 1)
+    )
+    counts = np.stack([count_spans(each, marked) for each in (marked, mistaken)])
+    right_tally, other_tally = (Tally(SCHEMA, each, nats, np.full(60, 7)) for each in counts)
     by_kind: dict[type, tuple[Answer, Answer, Answer]] = {
+        Spans: (marked, mistaken, marked),
+        Tally: (right_tally, other_tally, marked),
         Label: single,
         Labels: several,
         Text: texts,
@@ -56,7 +65,7 @@ def test_it_says_what_it_is(name: str) -> None:
     assert "\n" not in metric.description
     assert isinstance(metric.higher_is_better, bool)
     assert metric.accepts
-    assert set(metric.accepts) <= {Label, Labels, Text, Likelihood}
+    assert set(metric.accepts) <= {Label, Labels, Text, Likelihood, Spans, Tally}
 
 
 @pytest.mark.parametrize("name", NAMES)

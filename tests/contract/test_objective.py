@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -34,6 +35,9 @@ CASES = [
 TOKENS = "token_cross_entropy"
 """The one that reads states before a head, with a weight to each token, and not logits."""
 
+TAGS = "tag_cross_entropy"
+"""The one that reads logits with the right tags beside them; a word's token has its tag's number plus one."""
+
 
 class Case:
     """An objective with its own defaults, what it reads of six rows (a tensor that takes gradients), and their targets."""
@@ -41,8 +45,11 @@ class Case:
     def __init__(self, name: str, width: int) -> None:
         self.objective: Any = AbsoluteError() if name == "a fake" else extensions.load("train.objective", name)()
         self.is_of_tokens = name == TOKENS
-        self.given = torch.randn(6, {"cross_entropy": 3, TOKENS: 4}.get(name, width), requires_grad=True)
+        self.given = torch.randn(6, {"cross_entropy": 3, TAGS: 3, TOKENS: 4}.get(name, width), requires_grad=True)
+        self.is_of_tags = name == TAGS
         self.target = torch.rand(6) + 0.5 if self.is_of_tokens else torch.randint(0, 2, (6, width)).float()
+        if self.is_of_tags:
+            self.target = torch.randint(1, 4, (6,)).float()
         self.head, self.ids = torch.randn(7, 4), torch.randint(0, 7, (6,))
 
     def loss(self, rows: slice = slice(None)) -> tuple[torch.Tensor, torch.Tensor]:
@@ -50,6 +57,8 @@ class Case:
         if self.is_of_tokens:
             ids, owners = self.ids[rows], torch.arange(6)[rows]
             outputs = Predictions(outputs, self.head, None, ids, self.target[rows], owners)
+        if self.is_of_tags:
+            outputs = SimpleNamespace(logits=outputs, tags=self.target[rows].long() - 1)
         found: tuple[torch.Tensor, torch.Tensor] = self.objective(outputs, {"target": self.target[rows]})
         return found
 

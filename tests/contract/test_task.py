@@ -33,6 +33,7 @@ from tunewright.types import (
     Ledger,
     Likelihood,
     Plan,
+    Spans,
     Text,
 )
 
@@ -96,7 +97,13 @@ def given_rows(task: Any) -> list[dict[str, object]]:
     """What a user might hand in: a text in every text field, a label in every label field, a dialogue as messages."""
     return [
         {
-            field.name: {"text": text, "label": label, "messages": dialogue(text, label)}[field.kind]
+            field.name: {
+                "text": text,
+                "label": label,
+                "messages": dialogue(text, label),
+                "located": text,
+                "spans": [{"start": 0, "end": 2, "label": label}],
+            }[field.kind]
             for field in task.fields
             if field.required
         }
@@ -146,7 +153,14 @@ def base(task: Any, tiny_bert_folder: Path, tiny_llama_folder: Path) -> Base:
 
 def test_its_fields_are_described(task: Any) -> None:
     assert task.fields
-    assert {field.kind for field in (*task.fields, *task.stored)} <= {"text", "label", "messages"}
+    assert {field.kind for field in (*task.fields, *task.stored)} <= {
+        "text",
+        "label",
+        "messages",
+        "located",
+        "spans",
+        "words",
+    }
     assert all(field.description for field in task.fields)
     assert len({field.name for field in task.fields}) == len(task.fields)
 
@@ -260,8 +274,8 @@ def test_a_step_along_the_gradient_lowers_the_loss(task: Any, dataset: Dataset, 
 
 
 def labelled(task: Any) -> None:
-    if not any(field.kind == "label" for field in task.stored):
-        pytest.skip("this task has no labels")
+    if not any(field.kind == "label" and field.required for field in task.stored):
+        pytest.skip("this task gives no text a label")
 
 
 def test_labels_are_named_and_gold_has_no_probabilities(task: Any, dataset: Dataset) -> None:
@@ -309,7 +323,10 @@ def test_its_metrics_and_baselines_exist_and_fit_its_answers(task: Any, dataset:
         assert (answers or {type(bound.gold(dataset.table("train")))}) & set(accepted)
     if answers is None:
         assert set(bound.baselines) <= set(extensions.names("evaluate.baseline"))
-        assert "majority" in bound.baselines
+        kind = "spans" if isinstance(bound.gold(dataset.table("train")), Spans) else "labels"
+        made = [extensions.load("evaluate.baseline", name) for name in bound.baselines]
+        assert made
+        assert {getattr(each, "answers", "labels") for each in made} == {kind}
 
 
 def test_what_it_would_search_is_there_to_be_set(task: Any) -> None:

@@ -12,7 +12,7 @@ from sources import parse, python_files, short
 MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = 80
 PACKAGE_LINES_TO_WARN = 30_000
-MAX_PACKAGE_LINES = 44_000
+MAX_PACKAGE_LINES = 60_000
 
 
 def test_no_file_is_too_long() -> None:

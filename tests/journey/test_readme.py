@@ -40,6 +40,13 @@ QUICK_CHAT = {
     "TUNEWRIGHT_EVALUATE__MAX_NEW_TOKENS": "8",
 }
 
+NAMES = "".join(
+    f"{who}\tB-PER\nin\tO\n{where}\tB-LOC\n{day}\tO\n\n"
+    for day in range(20)
+    for who, where in (("Ada", "Rome"), ("Bo", "Oslo"))
+)
+"""Sentences of tagged words."""
+
 pytestmark = pytest.mark.timeout(600)
 
 
@@ -55,6 +62,7 @@ def walked(
     write_dialogues(folder / "chats.jsonl", 60)
     (folder / "questions.csv").write_text("question\nWhat is AI?\n什么是人工智能？\n", encoding="utf-8")
     write_questions(folder / "data_small.json", "en")
+    (folder / "names.conll").write_text(NAMES, encoding="utf-8")
     shutil.copytree(REPOSITORY / "recipes", folder / "recipes")
     # A recipe's own data and model would take minutes; everything else in it is as it stands.
     encoder = {"TUNEWRIGHT_DATA__PATH": "reviews.csv", "TUNEWRIGHT_MODEL__NAME": str(minilm_folder)}
@@ -62,6 +70,7 @@ def walked(
     stand_ins = {
         " recipes/": encoder,
         "dialogues.yaml": {**decoder, "TUNEWRIGHT_DATA__PATH": "chats.jsonl"},
+        "names.yaml": {**encoder, "TUNEWRIGHT_DATA__PATH": "names.conll"},
         " chats.jsonl": decoder,
     }
     done: list[Done] = []

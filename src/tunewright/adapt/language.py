@@ -23,6 +23,9 @@ class LanguageModel(nn.Module):
     trains_head = False
     """The head is the base's own: a method that adapts the trunk leaves it as it is."""
 
+    weighs_tokens = True
+    """Targets are weights of tokens: those of rows that begin alike may be summed."""
+
     def __init__(self, model: Any) -> None:
         """Take a ``...ForCausalLM`` apart; both halves stay the same modules, tied where they were tied."""
         super().__init__()

@@ -23,7 +23,7 @@ from tunewright.adapt.adapter import save_adapter
 from tunewright.adapt.attach import build_classifier, head_settings, is_stock
 from tunewright.adapt.classifier import Classifier
 from tunewright.adapt.layout import Layout, layout_of
-from tunewright.infer.card import CARD, read_card, require_card, writes_text
+from tunewright.infer.card import CARD, answers_with, read_card, require_card
 from tunewright.infer.golden import GOLDEN, golden_ids
 from tunewright.infer.load import load_tokenizer, load_trunk, read_config
 from tunewright.store.artifact import Draft
@@ -124,7 +124,7 @@ def save_classifier_adapter(
 def load_model(folder: Path) -> Tuned:
     """The tuned classifier in ``folder`` (a run's ``model`` folder). Raises InputError if it holds no tuned model."""
     card = require_card(folder)
-    assert not writes_text(card), folder
+    assert answers_with(card) == "labels", folder
     task = _rebuild_task(card)
     module = load_weights(folder, task, card["architecture"], card["kind"])
     return Tuned(task, module, load_tokenizer(folder), card["max_length"], card["thresholds"], card)
@@ -143,7 +143,7 @@ def take_up_head(module: Classifier, base: Base, task: HeadedTask) -> bool:
     card = read_card(base.folder)
     if (
         card is None
-        or writes_text(card)
+        or answers_with(card) != "labels"
         or (card["labels"], card["multi_label"]) != (list(task.labels), task.multi_label)
     ):
         return False

@@ -1,4 +1,4 @@
-"""What is asked of a run's tuned model, whatever the kind of its answers: labels or text.
+"""What is asked of a run's tuned model, whatever the kind of its answers: labels, spans or text.
 
 What kind they are is asked in one place, ``open_answerer``.
 """
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tunewright.errors import InputError, nearest
 from tunewright.evaluate.config import Evaluate
-from tunewright.infer.card import require_card, writes_text
+from tunewright.infer.card import answers_with, require_card
 from tunewright.types import Answer, Classified, ColumnProfile, Ints, Row, Tell, Text
 
 if TYPE_CHECKING:
@@ -92,10 +92,15 @@ class Answerer(Protocol):
 def open_answerer(run: Path) -> Answerer:
     """The tuned model of the run in this folder, by the kind of its answers. Raises InputError where there is none."""
     card = require_card(run / "model")
-    if writes_text(card):
+    kind = answers_with(card)
+    if kind == "text":
         from tunewright.answering.text import TextAnswerer
 
         return TextAnswerer(run, card)
+    if kind == "spans":
+        from tunewright.answering.spans import SpanAnswerer
+
+        return SpanAnswerer(run)
     from tunewright.answering.labels import LabelAnswerer
 
     return LabelAnswerer(run)

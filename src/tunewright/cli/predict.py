@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from tunewright.cli.render import Screen, print_json, show_table
+from tunewright.cli.render import Screen, print_json, print_text, show_table
 from tunewright.cli.run import AsJson
 from tunewright.errors import InputError
 from tunewright.words import counted
@@ -26,7 +26,7 @@ def predict(
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Answer the rows of a file, or sentences typed on the command line: with labels, or with text."""
+    """Answer the rows of a file, or sentences typed on the command line: with labels, spans, or text."""
     if not what:
         raise InputError(
             "nothing to answer",
@@ -71,12 +71,24 @@ def predict(
 
 def _show(texts: Sequence[str], answers: Sequence[Mapping[str, object]]) -> None:
     """A table whose last column is the one that may be long: what was asked, or what was written."""
-    if "label" in answers[0]:
+    if "spans" in answers[0]:
+        for text, prediction in zip(texts, answers, strict=True):
+            print_text(_marked(text, prediction["spans"]))
+    elif "label" in answers[0]:
         rows = [(_shown(p["label"]), _percent(p["confidence"]), text) for text, p in zip(texts, answers, strict=True)]
         show_table(("label", "confidence", "text"), rows, right=("confidence",))
     else:
         rows = [(text, str(p["finish"] or "-"), str(p["answer"] or "")) for text, p in zip(texts, answers, strict=True)]
         show_table(("text", "finish", "answer"), rows)
+
+
+def _marked(text: str, spans: object) -> str:
+    """The text with its spans in brackets, each with its label: ``[Ada|person] slept``."""
+    shown, end = "", 0
+    for span in spans if isinstance(spans, list) else ():
+        shown += f"{text[end : span['start']]}[{span['text']}|{span['label']}]"
+        end = span["end"]
+    return shown + text[end:]
 
 
 def _looks_like_a_file(text: str) -> bool:

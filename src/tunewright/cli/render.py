@@ -46,6 +46,11 @@ def show_error(error: TunewrightError) -> None:
     console.print(Text.assemble((f"{name}: ", f"bold {style}"), str(error)))
 
 
+def print_text(text: str) -> None:
+    """A line of text on standard output, as it is."""
+    print(text, flush=True)
+
+
 def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
     """One JSON value on standard output and nothing else."""
     print(json.dumps(value, ensure_ascii=False, allow_nan=False), flush=True)  # a server goes on after it

@@ -57,9 +57,10 @@ class Filling:
         self._config, self._task, self._mapped, self._tell = config, task, mapped, tell
         self._inputs = inputs.entries
         lists = {profile.name for profile in inputs.profiles if profile.is_list}
-        texts, others = build_chain(config.clean), build_chain(())
+        texts = build_chain(config.clean)
+        chains = {"text": texts, "messages": texts, "label": build_chain(())}
         self._plan = [
-            (field.name, column, others if field.kind == "label" else texts, field.kind == "label" and column in lists)
+            (field.name, column, chains.get(field.kind, Chain(())), field.kind == "label" and column in lists)
             for field in task.fields
             if (column := mapped.columns.get(field.name))
         ]

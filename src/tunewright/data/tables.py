@@ -28,9 +28,11 @@ def row_schema(fields: Sequence[Field], *, with_units: bool = False) -> pa.Schem
     """The columns of every split: id, file, line, the hash of the unit where rows have one, and the task's stored fields."""
     import pyarrow as pa
 
-    kinds = {"text": pa.string(), "label": pa.list_(pa.string()), "messages": pa.string()}
+    lists = {"label": pa.list_(pa.string())}
     origin = [("id", pa.int64()), ("file", pa.string()), ("line", pa.int32()), ("unit", pa.uint64())]
-    return pa.schema([*origin[: 4 if with_units else 3], *((field.name, kinds[field.kind]) for field in fields)])
+    return pa.schema(
+        [*origin[: 4 if with_units else 3], *((field.name, lists.get(field.kind, pa.string())) for field in fields)]
+    )
 
 
 class RowWriter:

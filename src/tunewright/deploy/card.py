@@ -12,12 +12,15 @@ from typing import Any
 
 from tunewright.deploy import usage
 from tunewright.deploy.wording import OUTCOMES, SYSTEMS, WORDS
-from tunewright.infer.card import writes_text
+from tunewright.infer.card import answers_with
 
 HUB_LICENCES = frozenset(
     "apache-2.0 mit bsd-2-clause bsd-3-clause cc-by-4.0 cc-by-sa-4.0 cc-by-nc-4.0 cc0-1.0 gpl-3.0 gemma llama3".split()
 )
 """Names by which hubs know licences; any other is called ``other``, with its name beside it."""
+
+PIPELINES = {"text": "text-generation", "labels": "text-classification", "spans": "token-classification"}
+"""What a model answers with -> what hubs call that."""
 
 MOST_LABELS = 30
 LEVEL = 0.05
@@ -35,9 +38,14 @@ class Facts:
     weights: Mapping[str, str]
 
     @property
+    def answers(self) -> str:
+        """What the model answers with: labels, spans or text."""
+        return answers_with(self.model)
+
+    @property
     def is_chat(self) -> bool:
         """Whether the model answers in text."""
-        return writes_text(self.model)
+        return self.answers == "text"
 
 
 def model_card(facts: Facts, language: str) -> str:
@@ -63,7 +71,7 @@ def _head(facts: Facts, language: str) -> str:
     known = licence.lower() if licence.lower() in HUB_LICENCES else "other"
     head: dict[str, object] = {
         "library_name": "peft" if facts.format == "adapter" else "transformers",
-        "pipeline_tag": "text-generation" if facts.is_chat else "text-classification",
+        "pipeline_tag": PIPELINES[facts.answers],
         "license": known,
         **({"license_name": licence} if known == "other" else {}),
         "base_model": facts.model.get("base", ""),
@@ -79,8 +87,12 @@ def _head(facts: Facts, language: str) -> str:
 
 def _sentence(facts: Facts, words: Mapping[str, str]) -> str:
     method = facts.result.get("method", "full")
-    kind = words["chat_model"] if facts.is_chat else words["classifier"]
-    return words["what"].format(kind=kind, base=_code(facts.model.get("base")), method=_code(method)) + "\n"
+    return (
+        words["what"].format(
+            kind=words[f"answers_{facts.answers}"], base=_code(facts.model.get("base")), method=_code(method)
+        )
+        + "\n"
+    )
 
 
 def _licence(facts: Facts, words: Mapping[str, str]) -> Iterator[str]:
@@ -149,7 +161,7 @@ def _use(facts: Facts, words: Mapping[str, str]) -> Iterator[str]:
 def _limits(facts: Facts, words: Mapping[str, str]) -> Iterator[str]:
     if facts.model.get("max_length"):
         yield "- " + words["length"].format(tokens=facts.model["max_length"])
-    yield "- " + words["chat_limits" if facts.is_chat else "label_limits"]
+    yield "- " + words[f"{facts.answers}_limits"]
     required = [one for one in facts.result.get("verdict", {}).get("comparisons", []) if one.get("required")]
     if required:
         yield "- " + words["detectable"].format(size=max(float(one["smallest_detectable"]) for one in required))

@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tunewright.infer.card import writes_text
+from tunewright.infer.card import answers_with
+from tunewright.infer.tags import Tags
 
+_CLASSES = {
+    "text": "AutoModelForCausalLM",
+    "labels": "AutoModelForSequenceClassification",
+    "spans": "AutoModelForTokenClassification",
+}
 _TEXTS = ["a gripping film", "浪费时间"]
 _ADAPTED = """base = {kind}.from_pretrained({base!r}{options})  # the folder of the base
 model = PeftModel.from_pretrained(base, folder).eval()
@@ -23,8 +29,8 @@ print(tokenizer.decode(answer[0, inputs["input_ids"].shape[1] :], skip_special_t
 
 def code(model: Mapping[str, Any], form: str) -> str:
     """The program for a model with this ``tunewright.json``, exported as ``form``."""
-    is_chat = writes_text(model)
-    kind = "AutoModelForCausalLM" if is_chat else "AutoModelForSequenceClassification"
+    answers = answers_with(model)
+    is_chat, kind = answers == "text", _CLASSES[answers]
     imports = f"from transformers import {kind}, AutoTokenizer\n"
     options = "" if is_chat else f", num_labels={num_outputs(model)}"
     if form == "adapter":
@@ -35,12 +41,29 @@ def code(model: Mapping[str, Any], form: str) -> str:
     opened = f'folder = "."  # where this file lies\ntokenizer = AutoTokenizer.from_pretrained(folder)\n{load}'
     if is_chat:
         return f"{imports}\n{opened}{_CHAT}"
-    return f"import torch\n{imports}\n{opened}{_classify(model)}"
+    return f"import torch\n{imports}\n{opened}{_classify(model) if answers == 'labels' else _tag(model)}"
 
 
 def num_outputs(model: Mapping[str, Any]) -> int:
-    """The width of a classifier's head: one for two labels told apart by a sigmoid."""
+    """The width of a head: a tag each, or a label each; one for two labels told apart by a sigmoid."""
+    if answers_with(model) == "spans":
+        return len(Tags(tuple(model["labels"]), model["scheme"]).names)
     return 1 if _is_single(model) else len(model["labels"])
+
+
+def _tag(model: Mapping[str, Any]) -> str:
+    """Tags of single tokens: what is beside them is found by this package alone."""
+    names = list(Tags(tuple(model["labels"]), model["scheme"]).names)
+    lines = [
+        "",
+        f"tags = {names!r}",
+        'text = "Ada Lovelace lived in London."',
+        f'inputs = tokenizer(text, truncation=True, max_length={model["max_length"]}, return_tensors="pt")',
+        "with torch.inference_mode():",
+        "    chosen = model(**inputs).logits[0].argmax(-1)",
+        "print(list(zip(tokenizer.convert_ids_to_tokens(inputs['input_ids'][0]), (tags[at] for at in chosen))))",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _is_single(model: Mapping[str, Any]) -> bool:

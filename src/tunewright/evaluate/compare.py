@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tunewright.errors import InputError
+from tunewright.evaluate.metric._entities import count_spans
 from tunewright.evaluate.metric.base import row_hits
 from tunewright.evaluate.resample import (
     Observed,
@@ -22,7 +23,7 @@ from tunewright.evaluate.resample import (
     sign_flip_p,
 )
 from tunewright.evaluate.score import metric_named
-from tunewright.types import Answer, Classified, Comparison, Likelihood
+from tunewright.types import Answer, Classified, Comparison, Likelihood, Spans
 
 if TYPE_CHECKING:
     from tunewright.types import Floats
@@ -90,9 +91,14 @@ def compare(
 
 
 def _merit(answer: Answer, gold: Answer) -> Floats:
-    """What each row does for its system: 1 where it is answered rightly, or minus its nats."""
+    """What each row does for its system: 1 where it is answered rightly, or minus its nats, or its wrong spans."""
     if isinstance(answer, Likelihood):
         return -answer.nll
+    if isinstance(answer, Spans):
+        assert isinstance(gold, Spans), type(gold)
+        hits, answered, right = count_spans(answer, gold).sum(axis=2).T
+        errors: Floats = answered + right - 2 * hits
+        return -errors
     assert isinstance(answer, Classified), type(answer)
     assert isinstance(gold, Classified), type(gold)
     return row_hits(answer, gold).astype(np.float64)

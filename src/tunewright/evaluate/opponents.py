@@ -38,12 +38,16 @@ class EncodeOnce:
         return np.stack([self._rows[text] for text in texts])
 
 
-def choose_opponents(requested: str | Sequence[str], of_task: Sequence[str], encoder: Encoder | None) -> Choice:
+def choose_opponents(
+    requested: str | Sequence[str], of_task: Sequence[str], encoder: Encoder | None, kind: str = "labels"
+) -> Choice:
     """The baselines to fit: those requested, or the task's; without an encoder, those that need none.
 
-    Raises InputError where a requested name does not exist or needs an encoder that is not there.
+    ``kind`` is what has to be answered: ``labels`` or ``spans``. Raises InputError where a requested name does not exist, answers
+    otherwise, or needs an encoder that is not there.
     """
     names = list(dict.fromkeys(of_task if isinstance(requested, str) else requested))
+    _check_kind(names, kind)
     needing = [name for name in names if getattr(extensions.load(FAMILY, name), "needs_encoder", False)]
     if encoder is not None or not needing:
         return Choice(PATH, tuple(names), "the task's references" if isinstance(requested, str) else "asked for")
@@ -57,6 +61,23 @@ def choose_opponents(requested: str | Sequence[str], of_task: Sequence[str], enc
         )
     left = tuple(name for name in names if name not in needing)
     return Choice(PATH, left, f"left out, as there are no embeddings of the base: {', '.join(needing)}")
+
+
+def _check_kind(names: Sequence[str], kind: str) -> None:
+    for name in names:
+        if getattr(extensions.load(FAMILY, name), "answers", "labels") != kind:
+            fitting = [
+                each
+                for each in extensions.names(FAMILY)
+                if getattr(extensions.load(FAMILY, each), "answers", "labels") == kind
+            ]
+            raise InputError(
+                f"this baseline does not answer with {kind}",
+                where=PATH,
+                given=name,
+                allowed=", ".join(fitting),
+                hint=f"{PATH}=auto",
+            )
 
 
 def fit_opponents(

@@ -18,7 +18,7 @@ from tunewright.evaluate.resample import (
     percentile_interval,
     wilson_interval,
 )
-from tunewright.types import Answer, Choice, Classified, Labels, Measure
+from tunewright.types import Answer, Choice, Classified, Labels, Measure, Spans
 from tunewright.words import counted
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def fitting_metrics(names: Sequence[str], gold: Answer) -> tuple[str, ...]:
     return tuple(name for name in dict.fromkeys(names) if isinstance(gold, metric_named(name).accepts))
 
 
-def choose_primary(requested: str, gold: Classified) -> Choice:
+def choose_primary(requested: str, gold: Classified | Spans) -> Choice:
     """The metric that decides: the one requested, or by the kind of answer and the balance of the training rows.
 
     Raises InputError where the metric requested does not read this kind of answer.
@@ -70,13 +70,15 @@ def choose_primary(requested: str, gold: Classified) -> Choice:
     if requested != "auto":
         if not fitting_metrics((requested,), gold):
             raise InputError(
-                "this metric does not fit the labels",
+                "this metric does not fit what is answered",
                 where=path,
                 given=requested,
                 allowed=", ".join(fitting_metrics(extensions.names(FAMILY), gold)),
                 hint=f"{path}=auto",
             )
         return Choice(path, requested, "asked for")
+    if isinstance(gold, Spans):
+        return Choice(path, "entity_f1", "a span is right where its ends and its label are")
     if isinstance(gold, Labels):
         return Choice(path, "micro_f1", "rows carry several labels")
     counts = dict(zip(gold.names, np.bincount(gold.chosen, minlength=len(gold.names)).tolist(), strict=True))

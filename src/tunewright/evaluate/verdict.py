@@ -17,6 +17,7 @@ SYSTEM_TITLES = {"tuned": "the tuned model", "few_shot": "the base shown example
 METRIC_TITLES = {
     "macro_f1": "macro F1", "micro_f1": "micro F1", "weighted_f1": "weighted F1", "mcc": "Matthews correlation",
     "roc_auc": "ROC AUC", "pr_auc": "PR AUC", "ece": "calibration error", "brier": "Brier score",
+    "entity_f1": "span F1", "entity_macro_f1": "macro span F1",
     "nll_per_dialogue": "nats per dialogue", "bits_per_character": "bits per character",
 }  # fmt: skip
 

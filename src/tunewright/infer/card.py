@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tunewright.errors import InputError
 
@@ -32,6 +32,12 @@ def require_card(folder: Path) -> dict[str, Any]:
     return card
 
 
+def answers_with(card: Mapping[str, Any]) -> Literal["labels", "spans", "text"]:
+    """The kind of answer that the model gives: labels, which its card names, spans with labels, or text."""
+    kind: Literal["labels", "spans", "text"] = card.get("answers", "labels" if "labels" in card else "text")
+    return kind
+
+
 def writes_text(card: Mapping[str, Any]) -> bool:
-    """Whether the model writes text; else it chooses among labels, which its card names."""
-    return "labels" not in card
+    """Whether the model writes text."""
+    return answers_with(card) == "text"

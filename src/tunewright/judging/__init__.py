@@ -7,12 +7,17 @@ judge it is follows from the kind of Answer that the task's gold is.
 from __future__ import annotations
 
 from tunewright.judging.case import Case
-from tunewright.types import Report, Text
+from tunewright.types import Report, Spans, Text
 
 
 def judge(case: Case) -> Report:
     """The Report on the tuned model of ``case``."""
-    if isinstance(case.task.gold(case.dataset.table("test")), Text):
+    gold = case.task.gold(case.dataset.table("test"))
+    if isinstance(gold, Spans):
+        from tunewright.judging.spans import judge_spans
+
+        return judge_spans(case)
+    if isinstance(gold, Text):
         from tunewright.judging.text import judge_text
 
         return judge_text(case)

@@ -21,7 +21,16 @@ from tunewright.infer.predict import predict_logits
 from tunewright.train.batches import Examples
 from tunewright.types import Answer, Choice, Dataset, Floats, Label, Labels, Likelihood, Text
 
-CHEAP = ("accuracy", "macro_f1", "micro_f1", "log_loss", "subset_accuracy")
+CHEAP = (
+    "accuracy",
+    "macro_f1",
+    "micro_f1",
+    "log_loss",
+    "subset_accuracy",
+    "entity_f1",
+    "entity_precision",
+    "entity_recall",
+)
 """Metrics that are followed during training, beside the declared one."""
 
 Following = tuple[Callable[[Floats], Mapping[str, float | None]], Choice, bool]

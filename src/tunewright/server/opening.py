@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from tunewright.adapt.save import load_model
+from tunewright.adapt.save_tagger import load_tagger
 from tunewright.answering import locate_run
 from tunewright.errors import InputError
-from tunewright.infer.card import CARD, read_card, writes_text
+from tunewright.infer.card import CARD, answers_with, read_card
 from tunewright.infer.conversation import open_conversation
 from tunewright.infer.golden import check_golden
 from tunewright.infer.load import load_tokenizer
@@ -43,7 +44,11 @@ def open_folder(folder: Path, name: str, tell: Tell = tell_nobody) -> Model:
     if is_artifact(folder):
         open_artifact(folder)
     card = read_card(folder)
-    if card is not None and not writes_text(card):
+    if card is not None and answers_with(card) == "spans":
+        tagger = load_tagger(folder)
+        checked = check_golden(card, tagger.tokenizer, folder=folder)
+        return Model(name=name, folder=folder, context_tokens=tagger.max_length, tagger=tagger, checked=checked)
+    if card is not None and answers_with(card) == "labels":
         tuned = load_model(folder)
         checked = check_golden(card, load_tokenizer(folder), folder=folder)
         return Model(name=name, folder=folder, context_tokens=tuned.max_length, tuned=tuned, checked=checked)

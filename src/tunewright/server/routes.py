@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing
@@ -20,9 +19,9 @@ from starlette.exceptions import HTTPException
 from tunewright.answering import answer
 from tunewright.errors import TunewrightError, shorten
 from tunewright.infer.conversation import Conversation
-from tunewright.infer.load import tokenize
 from tunewright.server.errors import STATUSES, Problem, Refusal, refusal_of
 from tunewright.server.flow import flow
+from tunewright.server.labelling import ROUTES, check_name, find, head, measured, refused, texts_of
 from tunewright.server.limits import Limits
 from tunewright.server.schema import (
     ChatAnswer,
@@ -38,6 +37,8 @@ from tunewright.server.schema import (
     ModelEntry,
     ModelList,
     Reply,
+    TagAnswer,
+    TagRequest,
     Usage,
     Wish,
 )
@@ -94,7 +95,7 @@ def _add_reading(app: FastAPI) -> None:
     @app.get("/v1/models/{model:path}", responses=reading)
     async def model(model: str, request: Request) -> ModelEntry:
         """One model by its name."""
-        _check_name(model, request.state.model)
+        check_name(model, request.state.model)
         return _entry(request.state.model)
 
 
@@ -130,6 +131,11 @@ def _add_answering(app: FastAPI, limits: Limits.Config) -> None:
         """Label texts."""
         return await _classify(wish, request, limits)
 
+    @app.post("/v1/tag", responses=working)
+    async def tag(wish: Annotated[TagRequest, Body()], request: Request) -> TagAnswer:
+        """Find labelled spans in texts."""
+        return await find(wish, request, limits)
+
 
 # ------------------------------------------------------------------------------------------------------------ in text
 
@@ -149,10 +155,9 @@ class _Task:
     @classmethod
     def of(cls, wish: Wish, request: Request, limits: Limits.Config) -> _Task:
         model: Model = request.state.model
-        _check_name(wish.model, model)
+        check_name(wish.model, model)
         if model.conversation is None:
-            problem = f"{model.name} answers with labels; allowed: /v1/classify"
-            raise Refusal(404, problem, param="model", code="model_not_found")
+            raise refused(model)
         return cls(wish, model, model.conversation, limits, request.state.deadline)
 
     def start(self) -> list[AsyncGenerator[Piece, None]]:
@@ -183,7 +188,7 @@ class _Task:
 
     def head(self, kind: str) -> dict[str, Any]:
         """Id, time and model of the answer."""
-        return _head(kind, self.model)
+        return head(kind, self.model)
 
     def usage(self) -> Usage:
         """The tokens read and generated."""
@@ -236,13 +241,10 @@ def _event(value: dict[str, Any]) -> str:
 
 async def _classify(wish: ClassifyRequest, request: Request, limits: Limits.Config) -> ClassifyAnswer:
     model: Model = request.state.model
-    _check_name(wish.model, model)
+    check_name(wish.model, model)
     if model.tuned is None:
-        problem = f"{model.name} answers in text; allowed: /v1/chat/completions, /v1/completions"
-        raise Refusal(404, problem, param="model", code="model_not_found")
-    texts = [wish.input] if isinstance(wish.input, str) else wish.input
-    if len(texts) > limits.max_batch:
-        raise Refusal(400, f"{len(texts)} texts; allowed: at most {limits.max_batch}", param="input")
+        raise refused(model)
+    texts = texts_of(wish, limits)
     found: list[Classification] = []
     num_tokens = 0
     async with aclosing(flow(partial(_labels, model, texts, limits), request.state.deadline)) as pieces:
@@ -251,7 +253,7 @@ async def _classify(wish: ClassifyRequest, request: Request, limits: Limits.Conf
             num_tokens += tokens
     usage = Usage(prompt_tokens=num_tokens, completion_tokens=0, total_tokens=num_tokens)
     return ClassifyAnswer(
-        **_head("classify", model),
+        **head("classify", model),
         results=found,
         thresholds=dict(model.tuned.thresholds),
         out_of_scope=model.tuned.task.out_of_scope,
@@ -262,12 +264,7 @@ async def _classify(wish: ClassifyRequest, request: Request, limits: Limits.Conf
 def _labels(model: Model, texts: Sequence[str], limits: Limits.Config) -> Iterator[tuple[list[Classification], int]]:
     """Some texts at a time, so that a request that nobody waits for any more ends soon."""
     tuned: Any = model.tuned
-    with model.turn:  # a tokenizer that is told to cut cannot be used by two threads
-        lengths = [len(ids) for ids in tokenize(tuned.tokenizer, texts, None)]
-    for index, length in enumerate(lengths):
-        if length > limits.max_input_tokens:
-            problem = f"text {index} has {length} tokens; allowed: at most {limits.max_input_tokens}"
-            raise Refusal(400, problem, param="input", code="context_length_exceeded")
+    lengths = measured(model, tuned.tokenizer, texts, limits)
     for start in range(0, len(texts), TEXTS_AT_ONCE):
         with model.turn:
             predictions: list[Any] = answer(tuned, texts[start : start + TEXTS_AT_ONCE])
@@ -282,19 +279,9 @@ def _labels(model: Model, texts: Sequence[str], limits: Limits.Config) -> Iterat
 # ------------------------------------------------------------------------------------------------------------- shared
 
 
-def _head(kind: str, model: Model) -> dict[str, Any]:
-    return {"id": f"{kind}-{secrets.token_hex(12)}", "created": int(time.time()), "model": model.name}
-
-
 def _entry(model: Model) -> ModelEntry:
-    answers: Any = ["classify"] if model.tuned else ["chat", "completions"]
+    answers: Any = ROUTES[model.answers]
     return ModelEntry(id=model.name, created=model.created, answers=answers, context_tokens=model.context_tokens)
-
-
-def _check_name(asked: str | None, model: Model) -> None:
-    if asked not in (None, model.name):
-        problem = f"there is no model {shorten(asked)}; allowed: {model.name}"
-        raise Refusal(404, problem, param="model", code="model_not_found")
 
 
 def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -145,6 +145,12 @@ class ClassifyRequest(Body):
     input: Text | Annotated[list[Text], Field(min_length=1)] = Field(description="One text or several.")
 
 
+class TagRequest(Body):
+    """Texts in which spans are to be found."""
+
+    input: Text | Annotated[list[Text], Field(min_length=1)] = Field(description="One text or several.")
+
+
 class Usage(BaseModel):
     """Counts of tokens."""
 
@@ -235,6 +241,34 @@ class ClassifyAnswer(BaseModel):
     usage: Usage
 
 
+class FoundSpan(BaseModel):
+    """A labelled stretch of a text: characters `start` to `end`, the end exclusive, as the text was sent."""
+
+    start: int
+    end: int
+    label: str
+    text: str
+    score: float
+
+
+class TaggedText(BaseModel):
+    """One text's spans, in its order. Long texts are read in windows, whole."""
+
+    index: int
+    spans: list[FoundSpan]
+
+
+class TagAnswer(BaseModel):
+    """The spans of the texts, in their order."""
+
+    id: str
+    object: Literal["list"] = "list"
+    created: int
+    model: str
+    results: list[TaggedText]
+    usage: Usage
+
+
 class ModelEntry(BaseModel):
     """A model that is served."""
 
@@ -242,7 +276,7 @@ class ModelEntry(BaseModel):
     object: Literal["model"] = "model"
     created: int
     owned_by: str = "tunewright"
-    answers: list[Literal["chat", "completions", "classify"]] = Field(description="The routes that it answers.")
+    answers: list[Literal["chat", "completions", "classify", "tag"]] = Field(description="The routes that it answers.")
     context_tokens: int
 
 

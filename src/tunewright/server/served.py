@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tunewright.adapt.save import Tuned
+from tunewright.adapt.save_tagger import TunedTagger
 from tunewright.infer.conversation import Conversation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Model:
-    """A loaded model: ``conversation`` for one that answers in text, ``tuned`` for one that classifies.
+    """A loaded model: ``conversation`` for one that answers in text, ``tuned`` for one that classifies, ``tagger`` for spans.
 
     ``context_tokens`` is what it can read, prompt and answer together. ``checked`` names the golden sentences compared.
     """
@@ -29,10 +30,16 @@ class Model:
     context_tokens: int
     conversation: Conversation | None = None
     tuned: Tuned | None = None
+    tagger: TunedTagger | None = None
     checked: Sequence[str] = ()
     created: int = field(default_factory=lambda: int(time.time()))
     turn: threading.Lock = field(default_factory=threading.Lock)
-    """Held while texts are classified: one batch at a time has all cores."""
+    """Held while texts are labelled: one batch at a time has all cores."""
+
+    @property
+    def answers(self) -> str:
+        """What it answers with: text, labels or spans."""
+        return "labels" if self.tuned is not None else "spans" if self.tagger is not None else "text"
 
     def close(self) -> None:
         """Let go of the engine."""

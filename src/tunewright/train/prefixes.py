@@ -17,7 +17,7 @@ def reads_flat(module: torch.nn.Module) -> bool:
 
 def can_share(module: torch.nn.Module) -> bool:
     """Whether it is a causal language model on flattened tokens and draws no dropout, which rows would then share, too."""
-    if not hasattr(module, "head") or not reads_flat(module):
+    if not getattr(module, "weighs_tokens", False) or not reads_flat(module):
         return False
     trunk: Any = module.trunk
     config = trunk.config

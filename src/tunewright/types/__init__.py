@@ -6,7 +6,7 @@ Every record is frozen: it is made in one place and never changed afterwards. No
 no pyarrow), so that ``tunewright --help`` stays fast; annotations that name such types are only read by the type checker.
 """
 
-from tunewright.types.answer import Answer, Classified, Label, Labels, Likelihood, Text
+from tunewright.types.answer import Answer, Classified, Label, Labels, Likelihood, Span, Spans, Tally, Text
 from tunewright.types.basic import (
     Bools,
     Choice,
@@ -115,8 +115,11 @@ __all__ = [
     "Sampling",
     "SourceFile",
     "Space",
+    "Span",
+    "Spans",
     "Step",
     "Stream",
+    "Tally",
     "Tell",
     "Text",
     "Trainable",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tunewright.types.basic import Bools, Floats, Ints
 
@@ -82,7 +82,54 @@ class Likelihood:
         return Likelihood(self.nll[rows], self.num_tokens[rows])
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """A labelled stretch of a text: characters ``start`` to ``end``, the end exclusive; ``score`` is 0..1."""
+
+    start: int
+    end: int
+    label: str
+    score: float | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """Labelled stretches of N texts: found[N], each in order of the text; ``names`` are the labels that there are."""
+
+    names: tuple[str, ...]
+    found: tuple[tuple[Span, ...], ...]
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        return len(self.found)
+
+    def take(self, rows: Ints) -> Spans:
+        """The answers of some rows, in the order given."""
+        return Spans(self.names, tuple(self.found[row] for row in rows))
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Labelled stretches of N rows, counted where they were found: what is followed while a tagger trains.
+
+    counts[N, 3, C] by label: found rightly, found at all, and there to be found; nll[N] in nats over num_words[N].
+    """
+
+    names: tuple[str, ...]
+    counts: Floats
+    nll: Floats
+    num_words: Ints
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        return len(self.nll)
+
+    def take(self, rows: Ints) -> Tally:
+        """The answers of some rows, in the order given."""
+        return Tally(self.names, self.counts[rows], self.nll[rows], self.num_words[rows])
+
+
 Classified = Label | Labels
 """An answer that chooses among names."""
 
-Answer = Classified | Text | Likelihood
+Answer = Classified | Text | Likelihood | Spans | Tally

@@ -90,10 +90,14 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field that a task reads from each row. ``labels`` are those that need no training row, as the task itself has them."""
+    """A field that a task reads from each row. ``labels`` are those that need no training row, as the task itself has them.
+
+    Texts and what messages hold are cleaned. Nothing is changed in a ``located`` text, into which offsets point, nor in
+    ``spans``, the offsets (JSON once they are read), and ``words``, a list.
+    """
 
     name: str
-    kind: Literal["text", "label", "messages"]
+    kind: Literal["text", "label", "messages", "located", "spans", "words"]
     description: str
     required: bool = True
     labels: tuple[str, ...] = ()

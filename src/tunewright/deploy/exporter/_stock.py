@@ -10,11 +10,18 @@ from typing import Any
 import torch
 
 from tunewright.errors import InputError
-from tunewright.infer.card import writes_text
+from tunewright.infer.card import answers_with, writes_text
 from tunewright.infer.load import quiet
 from tunewright.store.artifact import Draft
 from tunewright.store.manifest import MANIFEST
 from tunewright.types import Floats
+
+STOCK_CLASSES = {
+    "text": "AutoModelForCausalLM",
+    "labels": "AutoModelForSequenceClassification",
+    "spans": "AutoModelForTokenClassification",
+}
+"""What a model answers with -> transformers' class for it."""
 
 
 class StockReader:
@@ -46,10 +53,10 @@ class StockReader:
 
 def load_stock(folder: Path, model: Mapping[str, Any], **options: Any) -> Any:
     """The stock class for this task with the weights of ``folder``, in fp32. Raises InputError where it does not load."""
-    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+    import transformers
 
     quiet()
-    kind: Any = AutoModelForCausalLM if writes_text(model) else AutoModelForSequenceClassification
+    kind: Any = getattr(transformers, STOCK_CLASSES[answers_with(model)])
     try:
         return kind.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, **options)
     except (OSError, ValueError) as error:
@@ -78,13 +85,14 @@ def load_stock_tokenizer(folder: Path, model: Mapping[str, Any]) -> Any:
 
 
 def check_head(model: Mapping[str, Any], folder: Path) -> None:
-    """Raise InputError for a classifier whose head is not one of transformers' own."""
+    """Raise InputError for a model whose head is not one of transformers' own."""
     if not writes_text(model) and not model["stock_class"]:
-        head = {name: model["options"].get(name) for name in ("pooling", "activation")}
+        head = {name: model["options"][name] for name in ("pooling", "activation") if name in model["options"]}
+        told = f" with {', '.join(f'task.{k}={v}' for k, v in head.items())}" if head else ""
         raise InputError(
-            "this classifier has a head that no class of transformers computes",
+            "this model has a head that no class of transformers computes",
             where=str(folder),
-            given=f"{model['architecture']} with {', '.join(f'task.{k}={v}' for k, v in head.items())}",
+            given=f"{model['architecture']}{told}",
             allowed="the stock head of a known architecture: task.pooling=auto task.activation=auto",
             hint=f"use it through this package (tunewright serve {folder}), or train it again with the stock head",
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tunewright.deploy.exporter._stock import StockReader, check_head, copy_files, load_stock, load_stock_tokenizer
+from tunewright.deploy.usage import num_outputs
 from tunewright.errors import InputError
 from tunewright.seams import Reader
 from tunewright.store.artifact import Draft
@@ -37,7 +38,7 @@ class Adapter:
 
         labels = model.get("labels") or []
         is_single = model.get("options", {}).get("output") == "sigmoid" and not model.get("multi_label")
-        options = {"num_labels": 1 if is_single else len(labels)} if labels else {}
+        options = {"num_labels": 1 if is_single else num_outputs(model)} if labels else {}
         stock = load_stock(base, model, **options)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing")  # peft asks under the older name

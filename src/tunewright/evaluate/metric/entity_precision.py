@@ -1,0 +1,17 @@
+"""Precision of whole spans, all labels together (Tjong Kim Sang & De Meulder 2003, section 2.3)."""
+
+from __future__ import annotations
+
+from tunewright.evaluate.metric._entities import EntityMetric
+from tunewright.evaluate.metric.base import precision, total
+from tunewright.types import Floats
+
+
+class EntityPrecision(EntityMetric):
+    """Right / found, all labels together."""
+
+    description = "Share of the spans found that are right, ends and label."
+
+    def from_counts(self, hits: Floats, answered: Floats, right: Floats) -> Floats:
+        """Counts[B, C] -> values[B]."""
+        return precision(total(hits), total(answered), total(right))[..., 0]
