@@ -96,7 +96,7 @@ def _card_of_writer(folder: Path) -> dict[str, Any]:
             "this model does not write text",
             where=str(folder),
             given=f"a model tuned to {card.get('task')}",
-            allowed="a model tuned with the task chat",
+            allowed="a model tuned with the task chat or generate",
             hint=f"tunewright predict {folder.parent} 'your text here'",
         )
     return card

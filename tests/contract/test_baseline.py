@@ -15,7 +15,9 @@ from tunewright.types import Classified, Floats, Label, Labels, Span, Spans
 
 EVERY = extensions.names("evaluate.baseline")
 NAMES = tuple(name for name in EVERY if not hasattr(extensions.load("evaluate.baseline", name), "answers"))
-OF_SPANS = tuple(name for name in EVERY if name not in NAMES)
+KINDS = {name: getattr(extensions.load("evaluate.baseline", name), "answers", "labels") for name in EVERY}
+OF_SPANS = tuple(name for name in EVERY if KINDS[name] == "spans")
+OF_TEXT = tuple(name for name in EVERY if KINDS[name] == "text")
 LEARNING = tuple(name for name in NAMES if name != "majority")
 ENGLISH = (("awful", "boring", "waste"), ("superb", "moving", "joy"), ("chair", "table", "lamp"))
 CHINESE = (("难看", "失望", "浪费"), ("精彩", "感动", "喜欢"), ("桌子", "椅子", "台灯"))
@@ -183,3 +185,21 @@ def test_hardly_any_span_is_no_obstacle(name: str) -> None:
     empty = Spans(("a",), ((), ()))
     assert learn_spans(name, ["one", "   "], empty).predict(["one", "", "new"]).found == ((), (), ())
     assert learn_spans(name, [], Spans((), ())).predict(["one"]).found == ((),)
+
+
+@pytest.mark.parametrize("name", OF_TEXT)
+def test_it_writes_from_the_source_alone(name: str) -> None:
+    sources = ["One sentence here. Another there.", "第一句。第二句。", "no end", ""]
+    made: Any = extensions.load("evaluate.baseline", name)
+    first, second = made(seed=3), made(seed=3)
+    for baseline in (first, second):
+        baseline.fit(sources[:2], ["One sentence here.", "第一句。"])
+    assert first.predict(sources) == second.predict(sources)
+    assert all(written in source for written, source in zip(first.predict(sources), sources, strict=True))
+    empty = made(seed=3)
+    empty.fit([], [])
+    assert len(empty.predict(sources)) == 4
+
+
+def test_every_kind_is_known() -> None:
+    assert set(KINDS.values()) == {"labels", "spans", "text"}

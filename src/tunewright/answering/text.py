@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunewright import extensions
-from tunewright.adapt.dialogue import read_request, recognise_requests, split_last, to_answer
+from tunewright.adapt.dialogue import split_last, to_answer
+from tunewright.adapt.writing import ReadRequest
 from tunewright.answering.base import Evidence, Prediction, Request, text_column
 from tunewright.data.clean.base import build_chain
 from tunewright.data.profile import column_value
@@ -36,24 +37,22 @@ class TextAnswerer:
         self._chain = build_chain(card.get("clean", []))
         kind: Any = extensions.load("adapt.task", card["task"])
         self.task: Any = kind(kind.Config(**card["options"]))
-        self._system = str(card["options"].get("system", ""))
         self._result = read_document(run / RESULT) or {}
 
     def reader(
         self, columns: Sequence[str], profiles: Sequence[ColumnProfile], file: str
     ) -> Callable[[Row], Request | None]:
-        """The dialogue in any of its forms; else the column ``text``, or the only one, as the user's turn."""
-        known = self._result.get("data", {}).get("columns", {})
-        found = recognise_requests(profiles, known)
+        """The columns that the task knows; else the column ``text``, or the only one, as what somebody typed."""
+        found = self.task.requests(profiles, self._result.get("data", {}).get("columns", {}))
         if found is None:
-            asked = {"prompt": text_column("text", columns, file, DIALOGUES)}
-            found = recognise_requests(profiles, asked) or ("prompt", asked)
-        form, names = found
-        return lambda fields: self._read(form, {field: column_value(fields, name) for field, name in names.items()})
+            typed = {self.task.typed: text_column("text", columns, file, DIALOGUES)}
+            found = self.task.requests(profiles, typed)
+        names, read = found
+        return lambda fields: self._read(read, fields, names)
 
     def request(self, text: str) -> Request | None:
-        """The text as the user's turn, after the system message that the model was tuned with."""
-        return self._read("prompt", {"prompt": text})
+        """The text as the user's turn, with what the task says before it."""
+        return self._read(lambda row: self.task.asked(str(row["text"])), {"text": text}, {"text": "text"})
 
     def prepared(self, rows: pa.Table) -> list[Request]:
         """The dialogues up to the user's last turn."""
@@ -101,10 +100,10 @@ class TextAnswerer:
     def _conversation(self) -> Conversation:
         return open_conversation(self._run / "model")
 
-    def _read(self, form: str, fields: Row) -> Request | None:
+    def _read(self, read: ReadRequest, fields: Row, names: Mapping[str, str]) -> Request | None:
         try:
-            cleaned = {name: self._chain.apply_within(value) for name, value in fields.items()}
-            return _request(read_request(form, cleaned, self._system))
+            row = {field: self._chain.apply_within(column_value(fields, name)) for field, name in names.items()}
+            return _request(read(row))
         except ValueError:
             return None
 

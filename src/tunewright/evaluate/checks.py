@@ -12,7 +12,8 @@ what a person meets: a model can predict well and yet never stop, loop, ramble, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -37,6 +38,7 @@ CHRF_MARGIN = 0.02
 """Not worse means: two points of chrF less than the other model are ruled out at 0.05 (non-inferiority, ICH E9 section 3.3.2)."""
 
 TITLES = {
+    "rouge_l_lead": "ROUGE-L against the first sentences", "rouge_l_copy_source": "ROUGE-L against the source",
     "answers": "answers", "stop_rate": "stop rate", "repetition": "repetition", "length_ratio": "length",
     "chrf_difference": "chrF", "retention_en": "retention (English)", "retention_zh": "retention (Chinese)",
 }  # fmt: skip
@@ -64,17 +66,39 @@ def check_against(config: Evaluate.Config, tuned: Text, rival: Text, gold: Text,
     return (enough, _check_chrf(config, tuned, rival, gold, name)[0]) if enough.passed else (enough,)
 
 
+def check_copies(
+    config: Evaluate.Config, tuned: Text | None, copies: Mapping[str, Text], gold: Text
+) -> tuple[Check, ...]:
+    """For each system that only copies from the source: the tuned model's ROUGE-L is not lost to it."""
+    if tuned is None or len(tuned) < FEWEST_ANSWERS:
+        return ()
+    found = []
+    for name, copy in copies.items():
+        check, _ = _check_margin(config, "rouge_l", (tuned, copy, gold), title_of(name))
+        found.append(replace(check, name=f"rouge_l_{name}"))
+    return tuple(found)
+
+
 def name_checks(checks: Sequence[Check]) -> str:
     """The checks with their values and limits, for a sentence."""
     return ", ".join(f"{TITLES.get(each.name, each.name)} ({show_check(each)}, needed {each.limit})" for each in checks)
 
 
 def judge_text(
-    comparisons: Sequence[Comparison], checks: Sequence[Check], is_behind: bool, *, num_rows: int, design: str
+    comparisons: Sequence[Comparison],
+    checks: Sequence[Check],
+    is_behind: bool,
+    *,
+    num_rows: int,
+    design: str,
+    rows: str = "dialogues",
 ) -> Verdict:
-    """The verdict from the comparisons in likelihood, the checks, and whether chrF was lost to the untouched base."""
+    """The verdict from the comparisons in likelihood, the checks, and whether chrF was lost to the untouched base.
+
+    ``rows`` is what the judged rows are called.
+    """
     metric = comparisons[0].metric if comparisons else "nll_per_dialogue"
-    likely = judge(comparisons, metric=metric, num_rows=num_rows, design=design, rows="held-out dialogues")
+    likely = judge(comparisons, metric=metric, num_rows=num_rows, design=design, rows=f"held-out {rows}")
     failed = [check for check in checks if not check.passed]
     outcome: Literal["better", "worse", "no evidence"] = likely.outcome
     if is_behind:
@@ -157,11 +181,19 @@ def _check_length(tuned: Text, gold: Text) -> Check:
 
 
 def _check_chrf(config: Evaluate.Config, tuned: Text, rival: Text, gold: Text, name: str) -> tuple[Check, bool]:
-    metric = metric_named("chrf")
+    return _check_margin(config, "chrf", (tuned, rival, gold), name)
+
+
+def _check_margin(
+    config: Evaluate.Config, measured: str, texts: tuple[Text, Text, Text], name: str
+) -> tuple[Check, bool]:
+    """Whether ``measured`` is not lost: of the tuned answers, a rival's, and the references; and whether it is lost."""
+    tuned, rival, gold = texts
+    metric = metric_named(measured)
     observed = [Observed(metric, metric.observe(answer, gold)) for answer in (tuned, rival)]
     samples = bootstrap(observed, config.resamples, config.seed)
     low, high = percentile_interval(samples[:, 0] - samples[:, 1]) or (float("-inf"), float("inf"))
-    difference = _value("chrf", tuned, gold) - _value("chrf", rival, gold)
+    difference = _value(measured, tuned, gold) - _value(measured, rival, gold)
     why = f"lower end of the difference to {name}, {difference:+.3f} ({low:+.3f} to {high:+.3f})"
     known = low if np.isfinite(low) else None
-    return Check("chrf_difference", low >= -CHRF_MARGIN, known, f"at least -{CHRF_MARGIN:g}", why), high < 0
+    return Check(f"{measured}_difference", low >= -CHRF_MARGIN, known, f"at least -{CHRF_MARGIN:g}", why), high < 0

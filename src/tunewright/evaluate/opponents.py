@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from tunewright.evaluate.out_of_fold import FitPredict
 from tunewright.evaluate.score import better_first
 from tunewright.evaluate.verdict import UNTOUCHED_BASE
 from tunewright.seams import Baseline, Encoder
-from tunewright.types import Choice, Classified, Tell
+from tunewright.types import Choice, Classified, Tell, Text
 
 if TYPE_CHECKING:
     from tunewright.types import Floats, Ints
@@ -63,14 +63,38 @@ def choose_opponents(
     return Choice(PATH, left, f"left out, as there are no embeddings of the base: {', '.join(needing)}")
 
 
+def choose_writers(requested: str | Sequence[str], of_task: Sequence[str]) -> tuple[str, ...]:
+    """The baselines that copy from the source: those requested, or the task's. Raises InputError as ``choose_opponents``."""
+    if isinstance(requested, str):
+        known = extensions.names(FAMILY)
+        return tuple(name for name in of_task if name in known and _kind_of(name) == "text")
+    _check_kind(requested, "text")
+    return tuple(dict.fromkeys(requested))
+
+
+def copies(
+    name: str, sources: Mapping[str, Sequence[str]], references: Sequence[str], seed: int
+) -> Callable[[Ints], Text]:
+    """A baseline that copies, fitted on the training sources and references: what it writes for some test rows."""
+    made: Any = extensions.load(FAMILY, name)
+    baseline = made(seed=seed)
+    baseline.fit(sources["train"], references)
+
+    def write(rows: Ints) -> Text:
+        texts = baseline.predict([sources["test"][row] for row in rows])
+        return Text(tuple(texts), np.zeros(len(texts), np.int64), np.ones(len(texts), np.bool_))
+
+    return write
+
+
+def _kind_of(name: str) -> str:
+    return str(getattr(extensions.load(FAMILY, name), "answers", "labels"))
+
+
 def _check_kind(names: Sequence[str], kind: str) -> None:
     for name in names:
-        if getattr(extensions.load(FAMILY, name), "answers", "labels") != kind:
-            fitting = [
-                each
-                for each in extensions.names(FAMILY)
-                if getattr(extensions.load(FAMILY, each), "answers", "labels") == kind
-            ]
+        if _kind_of(name) != kind:
+            fitting = [each for each in extensions.names(FAMILY) if _kind_of(each) == kind]
             raise InputError(
                 f"this baseline does not answer with {kind}",
                 where=PATH,

@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from tunewright.errors import InputError
-from tunewright.evaluate.checks import check_answers, judge_text
+from tunewright.evaluate.checks import check_answers, check_copies, judge_text
 from tunewright.evaluate.compare import compare
 from tunewright.evaluate.config import Evaluate
 from tunewright.evaluate.diagnose import Curves
@@ -27,7 +28,7 @@ from tunewright.evaluate.ngram import NGram, Parts
 from tunewright.evaluate.opponents import strongest_on_validation
 from tunewright.evaluate.resample import sample_rows
 from tunewright.evaluate.retention import LANGUAGES, check_retention
-from tunewright.evaluate.score import measure, score
+from tunewright.evaluate.score import fitting_metrics, measure, score
 from tunewright.evaluate.verdict import UNTOUCHED_BASE, show_value, title_of
 from tunewright.types import (
     AnsweredRow,
@@ -52,6 +53,7 @@ COMPARABLE = (PRIMARY, "bits_per_character")
 PER_TOKEN = ("nll_per_token", "perplexity")
 GENERATED = ("chrf", "exact_match", "stop_rate", "repetition", "length_ratio")
 
+NOTHING: Mapping[str, Callable[[Ints], Text]] = MappingProxyType({})
 ORDERS = (2, 3, 4, 5, 6)
 MOST_CHARACTERS = 2_000_000
 NUM_CHARACTERS = 150_000
@@ -104,14 +106,18 @@ def evaluate_text(  # noqa: PLR0913 - collaborators are arguments
     run: str = "RUN",
     tell: Tell = tell_nobody,
     retention: Callable[[str], Retention | None] | None = None,
+    metrics: Sequence[str] = GENERATED,
+    copied: Mapping[str, Callable[[Ints], Text]] = NOTHING,
+    noun: str = "dialogues",
 ) -> Report:
     """Judge the tuned text model.
 
     ``systems`` holds ``tuned``, ``untouched_base`` and, where the base can be prompted, ``few_shot``; the n-gram model is made
     here. ``gold`` are the references of the test dialogues' last turns with their tokens, ``prompts`` what a person reads
     before them. The texts are whole dialogues in parts, each with whether it is an answer to predict: for the same parts
-    the systems give likelihoods. ``retention`` takes a language of ``LANGUAGES``. Raises InputError where there are no rows,
-    or a likelihood is not finite.
+    the systems give likelihoods. ``retention`` takes a language of ``LANGUAGES``. ``metrics`` are the task's, of which those of
+    texts are taken; ``copied`` are systems that only write, the tuned model must not agree less with the references than they
+    do. ``noun`` is what rows are called. Raises InputError where there are no rows, or a likelihood is not finite.
     """
     _check_metric(config.metric)
     texts = {"train": train_texts, "validation": validation_texts, "test": test_texts}
@@ -125,25 +131,31 @@ def evaluate_text(  # noqa: PLR0913 - collaborators are arguments
     tell("baselines", 1, 1, "")
     answers = {name: system.answers("test", rows) for name, system in everyone.items()} if len(rows) else {}
     written = {name: answer for name, answer in answers.items() if answer is not None}
+    copies = {name: write(rows) for name, write in copied.items()} if len(rows) else {}
+    generated = fitting_metrics(metrics, gold)
     retained = {language: one for language in LANGUAGES if retention and (one := retention(language)) is not None}
     scored = {
         split: {name: score(each, characters[split], _metrics_of(name)) for name, each in likelihoods[split].items()}
         for split in characters
     }
     for name, answer in written.items():
-        scored["test"][name] |= score(answer, gold.take(rows), GENERATED)
+        scored["test"][name] |= score(answer, gold.take(rows), generated)
+    scored["test"] |= {name: score(answer, gold.take(rows), generated) for name, answer in copies.items()}
     strongest = strongest_on_validation([name for name in everyone if name != TUNED], scored["validation"], PRIMARY)
     comparisons = _compare(config, likelihoods["test"], characters["test"], strongest)
     checks, is_behind = check_answers(config, written.get(TUNED), written.get(UNTOUCHED_BASE), gold.take(rows))
+    checks += check_copies(config, written.get(TUNED), copies, gold.take(rows))
     checks += check_retention(retained, config.retention_limit)
-    design = _design(len(test_texts), len(rows), len(validation_texts), config)
-    verdict = judge_text(comparisons, checks, is_behind, num_rows=len(test_texts), design=design)
+    design = _design(len(test_texts), len(rows), len(validation_texts), config, noun)
+    verdict = judge_text(comparisons, checks, is_behind, num_rows=len(test_texts), design=design, rows=noun)
     symptoms = _symptoms(config, verdict, scored["validation"], len(train_texts), gold, curves or Curves())
     references = {"reference": gold.take(rows)} if written else {}
     return Report(
         judged_on="test",
         num_rows=len(test_texts),
-        measures=_measures(config, likelihoods["test"][TUNED], characters["test"], written.get(TUNED), gold.take(rows)),
+        measures=_measures(
+            config, likelihoods["test"][TUNED], characters["test"], written.get(TUNED), gold.take(rows), generated
+        ),
         per_label={},
         systems=scored["test"],
         validation=scored["validation"],
@@ -226,20 +238,25 @@ def _compare(
 
 
 def _measures(
-    config: Evaluate.Config, likelihood: Likelihood, characters: Text, answer: Text | None, gold: Text
+    config: Evaluate.Config,
+    likelihood: Likelihood,
+    characters: Text,
+    answer: Text | None,
+    gold: Text,
+    generated: Sequence[str],
 ) -> tuple[Measure, ...]:
     drawn = {"seed": config.seed, "num_resamples": config.resamples}
     found = measure(likelihood, characters, _metrics_of(TUNED), **drawn)
-    return found + measure(answer, gold, GENERATED, **drawn) if answer is not None else found
+    return found + measure(answer, gold, generated, **drawn) if answer is not None else found
 
 
-def _design(num_rows: int, num_generated: int, num_validation: int, config: Evaluate.Config) -> str:
+def _design(num_rows: int, num_generated: int, num_validation: int, config: Evaluate.Config, noun: str) -> str:
     drawn = f"drawn at temperature {config.temperature:g}" if config.temperature else "the likeliest each time"
     return (
-        f"{num_rows:,} held-out test dialogues, the same for every system: nats of the reference answers with their ends. "
+        f"{num_rows:,} held-out test {noun}, the same for every system: nats of the reference answers with their ends. "
         f"{num_generated:,} of them were answered, with at most {config.max_new_tokens:,} tokens each, "
         f"{drawn}. The strongest baseline "
-        f"was chosen on {num_validation:,} validation dialogues."
+        f"was chosen on {num_validation:,} validation {noun}."
     )
 
 

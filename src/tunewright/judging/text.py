@@ -13,6 +13,7 @@ import numpy as np
 
 from tunewright.adapt.dialogue import split_last
 from tunewright.evaluate.few_shot import choose_examples
+from tunewright.evaluate.opponents import choose_writers, copies
 from tunewright.evaluate.retention import retention
 from tunewright.evaluate.text import evaluate_text
 from tunewright.judging.case import Case
@@ -56,6 +57,10 @@ def judge_text(case: Case) -> Report:
         (before, num_tokens), (after, _) = base.general(language), tuned.general(language)
         return retention(before, after, num_tokens)
 
+    names = choose_writers(config.baselines, case.task.baselines)
+    sources = {split: case.task.sources(case.dataset.table(split)) for split in ("train", "test")} if names else {}
+    references = case.task.gold(case.dataset.table("train")).texts if names else ()
+    copied = {name: copies(name, sources, references, config.seed) for name in names}
     return evaluate_text(
         config,
         systems={name: Witness(case, speaker) for name, speaker in speakers.items()},
@@ -69,6 +74,9 @@ def judge_text(case: Case) -> Report:
         run=case.run,
         tell=case.tell,
         retention=retained,
+        metrics=case.task.metrics,
+        copied=copied,
+        noun=case.task.noun,
     )
 
 

@@ -44,6 +44,11 @@ METRICS = {
     "bits_per_character": ("Bits per character", "of the reference answers; lower is better"),
     "perplexity": ("Perplexity", "of the reference answers; lower is better"),
     "chrf": ("chrF", "character n-grams shared with the reference"),
+    "rouge_1": ("ROUGE-1", "words shared with the reference"),
+    "rouge_2": ("ROUGE-2", "pairs of words shared with the reference"),
+    "rouge_l": ("ROUGE-L", "words in common order with the reference"),
+    "rouge_l_lead": ("ROUGE-L, tuned − first sentences", "lower end of the 95 % interval"),
+    "rouge_l_copy_source": ("ROUGE-L, tuned − source", "lower end of the 95 % interval"),
     "exact_match": ("Exact match", "but for width, case, space and marks at the end"),
     "stop_rate": ("Stop rate", "answers that end by themselves"),
     "repetition": ("Repetition", "4-grams seen before in the answer; lower is better"),
@@ -73,6 +78,8 @@ SYSTEMS = {
     "gazetteer": "Names seen in training",
     "perceptron_tagger": "Averaged perceptron",
     "ngram": "N-gram model",
+    "lead": "First sentences of the source",
+    "copy_source": "The source as it is",
     "reference": "Reference",
 }
 OUTCOMES = {

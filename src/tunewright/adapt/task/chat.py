@@ -13,43 +13,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-import numpy as np
-
-from tunewright.adapt.dialogue import FORMS, read_dialogue, recognise_dialogues, split_last
-from tunewright.adapt.dialogue_encoder import DialogueEncoder, learnt_turns
-from tunewright.adapt.ranges import training_ranges
+from tunewright.adapt.dialogue import FORMS, read_dialogue, read_request, recognise_dialogues, recognise_requests
+from tunewright.adapt.writing import ReadRequest, Writing
 from tunewright.config.base import ComponentConfig, Option
-from tunewright.seams import RowEncoder
-from tunewright.types import (
-    Adapter,
-    Answer,
-    Base,
-    Choice,
-    ColumnProfile,
-    Dataset,
-    Field,
-    Floats,
-    Likelihood,
-    Objective,
-    Plan,
-    Recognition,
-    Row,
-    Space,
-    Text,
-)
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-    import torch
-
-    from tunewright.store.artifact import Draft
-
-Message = Mapping[str, Any]
+from tunewright.types import Choice, ColumnProfile, Dataset, Field, Recognition, Row
 
 
-class Chat:
+class Chat(Writing):
     """Dialogues on a decoder, by the model's own template: the assistant's turns are learnt, what ends them included."""
 
     class Config(ComponentConfig):
@@ -65,12 +37,13 @@ class Chat:
             0.0, "Share of each learnt token that is spread over the vocabulary.", ge=0.0, lt=1.0
         )
 
-    stored: Sequence[Field] = (Field("messages", "messages", "The turns in order, as JSON."),)
-    needs: Literal["any", "decoder"] = "decoder"
+    name = "chat"
+    typed = "prompt"
 
     def __init__(self, config: Config | None = None, form: str = "messages") -> None:
         """``form`` is one of ``FORMS``: which columns a dialogue is read from."""
-        self.config = config or self.Config()
+        self.config: Chat.Config = config or self.Config()
+        self.learns, self.label_smoothing = self.config.learn, self.config.label_smoothing
         self.form = form
 
     @property
@@ -93,99 +66,20 @@ class Chat:
         """The dialogue as JSON; ValueError says why it is unusable."""
         return {"messages": json.dumps(read_dialogue(self.form, fields, self.config.system), ensure_ascii=False)}
 
-    def identity(self, fields: Row) -> str:
-        """Duplicates are judged by all that was said."""
-        return "\n".join(message["content"] for message in parse(fields["messages"]))
+    def requests(
+        self, profiles: Sequence[ColumnProfile], known: Mapping[str, str]
+    ) -> tuple[Mapping[str, str], ReadRequest] | None:
+        """The columns of the form that fits, and what reads them up to the user's last turn."""
+        found = recognise_requests(profiles, known)
+        if found is None:
+            return None
+        form, names = found
+        return names, lambda fields: read_request(form, fields, self.config.system)
 
-    def stratum(self, fields: Row) -> str:
-        """Splits need no proportions."""
-        return ""
-
-    def unit(self, fields: Row) -> str | None:
-        """Dialogues that open with the same question stay together: else its answers would be known from training."""
-        opening = next(message for message in parse(fields["messages"]) if message["role"] == "user")
-        return " ".join(str(opening["content"]).casefold().split())
+    def asked(self, text: str) -> list[dict[str, Any]]:
+        """The text as the user's turn, after the system message that the model was tuned with."""
+        return read_request("prompt", {"prompt": text}, self.config.system)
 
     def bind(self, dataset: Dataset) -> Chat:
         """There is no label set to learn."""
         return self
-
-    # -- questions asked of a bound task
-
-    def dialogues(self, rows: pa.Table) -> list[list[Message]]:
-        """The messages of each row."""
-        return [parse(text) for text in rows["messages"].to_pylist()]
-
-    def learnt(self, messages: Sequence[Message]) -> set[int]:
-        """The numbers of the turns that are learnt."""
-        return learnt_turns(messages, self.config.learn)
-
-    def texts(self, rows: pa.Table) -> list[str]:
-        """What a person reads of each row."""
-        return ["\n".join(f"{each['role']}: {each['content']}" for each in row) for row in self.dialogues(rows)]
-
-    def open_encoder(self, base: Base) -> RowEncoder:
-        """Dialogues by the base's own template, with the assistant's turns supervised."""
-        from tunewright.adapt.language import require_writer
-        from tunewright.infer.load import load_tokenizer
-        from tunewright.infer.template import ChatTemplate
-
-        require_writer(base)
-        tokenizer = load_tokenizer(base.folder)
-        template = ChatTemplate.for_training(base.folder, tokenizer)
-        return DialogueEncoder(self.dialogues, template, tokenizer, self.learnt)
-
-    def attach(self, base: Base, seed: int) -> torch.nn.Module:
-        """The base with the head that it was pretrained with. Raises InputError for one that does not write text."""
-        from tunewright.adapt.language import attach_language_head
-
-        return attach_language_head(base)
-
-    def save(self, draft: Draft, module: torch.nn.Module, base: Base, card: Mapping[str, object]) -> None:
-        """The stock model with its template, which transformers loads and talks with."""
-        from tunewright.adapt.save_language import save_language_model
-
-        save_language_model(
-            draft, module, base, {"task": "chat", "options": self.config.model_dump(mode="json"), **card}
-        )
-
-    def save_adapter(self, draft: Draft, adapter: Adapter, module: torch.nn.Module, base: Base) -> None:
-        """The adapter for peft, over the stock model."""
-        from tunewright.adapt.adapter import save_adapter
-
-        model: Any = module
-        save_adapter(draft, adapter, base, trunk_name=model.model.base_model_prefix, task_type="CAUSAL_LM")
-
-    def objective(self) -> Objective:
-        """Cross-entropy of the supervised tokens."""
-        return Objective("token_cross_entropy", {"label_smoothing": self.config.label_smoothing})
-
-    def gold(self, rows: pa.Table) -> Answer:
-        """The assistant's last turn of each dialogue."""
-        texts = tuple(split_last(messages)[1] for messages in self.dialogues(rows))
-        return Text(texts, np.zeros(len(texts), dtype=np.int64), np.ones(len(texts), dtype=np.bool_))
-
-    def decode(self, outputs: Floats) -> Answer:
-        """(Summed -log p, number of tokens)[N, 2] as likelihoods."""
-        outputs = outputs.reshape(-1, 2)
-        return Likelihood(outputs[:, 0], outputs[:, 1].astype(np.int64))
-
-    @property
-    def metrics(self) -> Sequence[str]:
-        """What is reported, the primary one first."""
-        return ("nll_per_token", "perplexity", "chrf", "exact_match", "stop_rate", "repetition", "length_ratio")
-
-    @property
-    def baselines(self) -> Sequence[str]:
-        """What the tuned model is compared with."""
-        return ("untouched_base", "few_shot", "ngram")
-
-    def search_space(self, plan: Plan) -> Space:
-        """Rate, passes, batch and weight decay."""
-        return training_ranges(plan)
-
-
-def parse(text: object) -> list[Message]:
-    """The messages of a stored row."""
-    messages: list[Message] = json.loads(str(text))
-    return messages

@@ -41,6 +41,8 @@ FIRST_METRICS = (
     "nll_per_dialogue",
     "bits_per_character",
     "chrf",
+    "rouge_l",
+    "rouge_2",
     "stop_rate",
     "repetition",
     "length_ratio",

@@ -1,0 +1,48 @@
+"""Text from text end to end on a tiny model: a table of sources and targets becomes a verdict, and new sources are answered."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from small_reviews import write_csv
+
+import tunewright
+
+SMALL = (
+    "train.epochs=2", "train.batch_size=8", "train.dtype=fp32", "train.threads=1", "train.patience=0", "evaluate.resamples=200",
+    "evaluate.generated_rows=12", "evaluate.max_new_tokens=6", "evaluate.few_shot=0", "task=generate",
+    "task.instruction=Summarise.",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, tiny_llama_folder: Path) -> Path:
+    folder = tmp_path_factory.mktemp("writing")
+    rows = [(f"the film {number} was good. and it was long {number}.", f"good film {number}") for number in range(70)]
+    write_csv(folder / "pairs.csv", ("document", "summary"), rows)
+    tunewright.run(folder / "pairs.csv", out=folder / "run", overrides=(f"model={tiny_llama_folder}", *SMALL))
+    return folder / "run"
+
+
+def test_a_table_of_pairs_becomes_a_verdict(run: Path) -> None:
+    result = json.loads((run / "result.json").read_text(encoding="utf-8"))
+    assert result["task"] == "generate"
+    assert result["data"]["columns"] == {"source": "document", "target": "summary"}
+    assert {"lead", "copy_source", "tuned", "untouched_base", "ngram"} <= set(result["systems"])
+    assert 0 < result["systems"]["lead"]["rouge_l"] < 1
+    assert {"rouge_l_lead", "rouge_l_copy_source"} <= {each["name"] for each in result["verdict"]["checks"]}
+    assert "held-out texts" in result["verdict"]["sentence"]
+    assert "ROUGE-L" in (run / "report.html").read_text(encoding="utf-8")
+    card = json.loads((run / "model" / "tunewright.json").read_text(encoding="utf-8"))
+    assert (card["task"], card["options"]["instruction"]) == ("generate", "Summarise.")
+
+
+def test_new_sources_are_answered(run: Path, tmp_path: Path) -> None:
+    [typed] = tunewright.predict(run, ["the film 3 was good. and it was long 3."])
+    write_csv(tmp_path / "new.csv", ("document", "id"), [("the film 3 was good. and it was long 3.", 7), ("", 8)])
+    tunewright.predict_file(run, tmp_path / "new.csv", tmp_path / "out.jsonl")
+    first, second = map(json.loads, (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines())
+    assert first["answer"] == typed["answer"]
+    assert second["answer"] is None
