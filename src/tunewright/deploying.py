@@ -20,7 +20,7 @@ from tunewright.data.prepare import open_dataset
 from tunewright.deploy.card import Facts, model_card
 from tunewright.deploy.certificate import Certificate, Certify, certify, sample
 from tunewright.errors import InputError
-from tunewright.infer.card import answers_with, require_card, writes_text
+from tunewright.infer.card import answers_with, require_card
 from tunewright.infer.load import load_language_model, load_tokenizer, tokenize
 from tunewright.infer.predict import predict_logits
 from tunewright.infer.tagging import word_logits
@@ -154,9 +154,9 @@ def _validation_rows(source: _Source, most: int) -> tuple[list[Any], int]:
             hint=f"tunewright run {source.folder / 'recipe.yaml'} writes them again",
         )
     rows = sample(len(table), most)
-    column = "messages" if writes_text(source.card) else "text"
-    values = table[column].take(rows).to_pylist()
-    if writes_text(source.card):
+    is_dialogue = "messages" in table.column_names
+    values = table["messages" if is_dialogue else "text"].take(rows).to_pylist()
+    if is_dialogue:
         values = [json.loads(value) if isinstance(value, str) else value for value in values]
     return values, len(table)
 
@@ -200,11 +200,13 @@ class _Chat:
 
     def __init__(self, folder: Path) -> None:
         tokenizer = load_tokenizer(folder)
-        self._template = ChatTemplate.of(folder, tokenizer)
+        self._tokenizer, self._template = tokenizer, ChatTemplate.of(folder, tokenizer)
         self._model: Any = load_language_model(folder)
 
     def encode(self, row: Any) -> list[int]:
-        return list(self._template.encode(row).ids)
+        return (
+            tokenize(self._tokenizer, [row], None)[0] if isinstance(row, str) else list(self._template.encode(row).ids)
+        )
 
     def logits(self, ids: Sequence[int]) -> Floats:
         with torch.no_grad():

@@ -168,8 +168,17 @@ class RowEncoder(Protocol):
         """The rows in order, whole."""
         ...
 
+    @property
+    def usual_length(self) -> int | None:
+        """The longest row that is usual, where the recipe does not say; None leaves it to the data and the model."""
+        ...
+
     def cut(self, example: Example, max_length: int) -> Example:
         """A longer example with ``max_length`` tokens: what its row would be if the text ended earlier."""
+        ...
+
+    def divide(self, example: Example, max_length: int) -> Sequence[Example]:
+        """A longer example as those that are learnt from: the one that is left of it by ``cut``, or all of its pieces."""
         ...
 
     def inspect(self, examples: Sequence[Example], cut: Sequence[bool]) -> None:

@@ -231,6 +231,12 @@ def test_rows_are_tokenized_whole_or_cut(task: Any, dataset: Dataset, base: Base
             assert all(len(each.ids) == len(each.target) for each in [*whole, *cut])
         else:
             assert [each.target for each in cut] == [each.target for each in longer]
+    for each in whole:
+        for part in (parts := encoder.divide(each, 6)) if len(each.ids) > 6 else ():
+            assert len(part.ids) <= 6
+            assert len(part.target) == len(part.ids) or not encoder.per_token
+        if len(each.ids) > 6 and len(parts) > 1:  # nothing is lost, and nothing learnt twice
+            assert sum(map(sum, (part.target for part in parts))) == sum(each.target)
     encoder.inspect(whole, [False] * len(whole))
     _, findings = encoder.seen()
     assert not [finding for finding in findings if finding.severity == "violation"]

@@ -46,3 +46,23 @@ def test_new_sources_are_answered(run: Path, tmp_path: Path) -> None:
     first, second = map(json.loads, (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines())
     assert first["answer"] == typed["answer"]
     assert second["answer"] is None
+
+
+def test_plain_texts_are_learnt_judged_and_gone_on_with(tmp_path: Path, tiny_llama_folder: Path) -> None:
+    lines = [f"the film {number} was good and it was a great movie, wonderful {number}" for number in range(80)]
+    (tmp_path / "domain.txt").write_text("\n".join(lines), encoding="utf-8")
+    options = [one for one in SMALL if not one.startswith(("task", "evaluate.few_shot"))]
+    result = tunewright.run(
+        tmp_path / "domain.txt", out=tmp_path / "run",
+        overrides=(f"model={tiny_llama_folder}", *options, "encode.max_length=16", "train.lr=0.003"),
+    )  # fmt: skip
+    assert result["task"] == "language"
+    assert result["systems"]["tuned"]["perplexity"] < result["systems"]["untouched_base"]["perplexity"]
+    assert {each["against"] for each in result["verdict"]["comparisons"]} == {"untouched_base", "ngram"}
+    assert not {"stop_rate", "chrf_difference"} & {each["name"] for each in result["verdict"]["checks"]}
+    assert result["ledger"]["truncated"] == 0
+    [answer] = tunewright.predict(tmp_path / "run", ["the film 3 was"])
+    assert isinstance(answer["answer"], str)
+    chat = [{"prompt": line[:20], "completion": line[20:]} for line in lines]
+    handed = tunewright.run(chat, out=tmp_path / "chat", overrides=(*options, "base=run:run", "evaluate.few_shot=0"))
+    assert handed["task"] == "chat"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from tunewright.adapt.whole import CutsRows
 from tunewright.errors import InputError
 from tunewright.types import Choice, Example, Finding
 
@@ -36,7 +37,7 @@ def weigh(chat: TokenizedChat, learnt: set[int], first: int = 0) -> list[float]:
     ]
 
 
-class DialogueEncoder:
+class DialogueEncoder(CutsRows):
     """Dialogues as token ids with a weight to each token, and the X-ray of what is supervised (promise N2)."""
 
     per_token = True

@@ -1,6 +1,7 @@
 """Encode: the prepared rows as token ids and targets for one base, cut by a stated rule, with the Ledger closed.
 
-One memory-mapped Arrow table per split, columns ``id``, ``source``, ``target``, ``truncated``.
+One memory-mapped Arrow table per split, columns ``id``, ``source``, ``target``, ``truncated``; a row that was divided stands in
+several lines of one id.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tunewright.types import SPLITS, Base, Choice, Dataset, Encoded, Example, Fi
 from tunewright.words import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import pyarrow as pa
 
@@ -78,7 +79,9 @@ def encode(
         with draft.scratch() as scratch:
             whole = work.encode()
             if max_length is None:
-                decided = decide_max_length(work.measure(keep_examples(whole, scratch)), base.max_positions)
+                decided = decide_max_length(
+                    work.measure(keep_examples(whole, scratch)), base.max_positions, encoder.usual_length
+                )
                 choices.append(decided)
                 max_length, whole = int(str(decided.value)), kept_examples(scratch)
             facts.update(work.write(draft, whole, max_length), choices=[asdict(choice) for choice in choices])
@@ -107,8 +110,11 @@ def open_encoded(artifact: Artifact) -> Encoded:
     )
 
 
-def decide_max_length(lengths: Counter[int], max_positions: int) -> Choice:
-    """The shortest multiple of 16 that keeps 99 % of the rows whole, at least 128, at most what the model can read."""
+def decide_max_length(lengths: Counter[int], max_positions: int, usual: int | None = None) -> Choice:
+    """The shortest multiple of 16 that keeps 99 % of the rows whole, at least 128, at most what the model can read.
+
+    Where rows are divided, at most what is ``usual``, too.
+    """
     total = sum(lengths.values())
     longest = max(lengths, default=0)
     kept, quantile = 0, 0
@@ -117,7 +123,11 @@ def decide_max_length(lengths: Counter[int], max_positions: int) -> Choice:
         quantile = length
         if kept >= WHOLE_SHARE * total:
             break
-    limit = min(max_positions, max(SHORTEST_LIMIT, 16 * math.ceil(quantile / 16)))
+    limit = min(max_positions, max(SHORTEST_LIMIT, 16 * math.ceil(quantile / 16)), usual or max_positions)
+    if usual is not None and longest > limit:
+        divided = sum(count for length, count in lengths.items() if length > limit)
+        reason = f"{divided:,} of {total:,} rows are longer, up to {longest:,} tokens; they are read in pieces"
+        return Choice("encode.max_length", limit, reason)
     if longest <= limit:
         reason = f"the longest row has {counted(longest, 'token')}; no row is cut"
     else:
@@ -171,7 +181,7 @@ class _Encoding:
         for split in self.dataset.splits:
             self._write_split(draft.path(f"{split}.arrow"), split, whole, max_length, totals, histogram)
         return {
-            "splits": dict(self.dataset.splits),
+            "splits": {split: totals[split] for split in self.dataset.splits},
             "max_length": max_length,
             "num_tokens": totals["tokens"],
             "tokens_cut": totals["cut"],
@@ -196,23 +206,28 @@ class _Encoding:
         done = 0
         with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
             for piece in _pieces(rows):
-                examples, lengths = self._cut(next(whole), max_length)
-                truncated = [length > max_length for length in lengths]
+                given = next(whole)
+                lengths = [len(example.ids) for example in given]
+                rows_of = [self._fitted(example, max_length) for example in given]
+                lost = [
+                    max(0, length - max_length) if len(parts) == 1 else 0
+                    for length, parts in zip(lengths, rows_of, strict=True)
+                ]
+                truncated = [loss > 0 for loss, parts in zip(lost, rows_of, strict=True) for _ in parts]
+                examples = [example for parts in rows_of for example in parts]
                 self.encoder.inspect(examples, truncated)
                 ids, targets = [each.ids for each in examples], [each.target for each in examples]
-                columns_of_piece = [piece["id"].combine_chunks(), ids, targets, truncated]
-                writer.write_batch(pa.record_batch(columns_of_piece, schema=schema))
-                num_tokens = sum(map(len, ids))
-                totals.update(tokens=num_tokens, cut=sum(lengths) - num_tokens, truncated=sum(truncated))
+                owners = [number for number, parts in zip(piece["id"].to_pylist(), rows_of, strict=True) for _ in parts]
+                writer.write_batch(pa.record_batch([owners, ids, targets, truncated], schema=schema))
+                totals.update(tokens=sum(map(len, ids)), cut=sum(lost), truncated=sum(truncated))
+                totals[split] += len(examples)
                 histogram.update(bin_edge(length) for length in lengths)
                 done += len(lengths)
                 self.tell(f"encoding {split}", done, rows.num_rows, "")
 
-    def _cut(self, whole: list[Example], max_length: int) -> tuple[list[Example], list[int]]:
-        """The examples of at most ``max_length`` tokens each, and how many tokens there were before."""
-        lengths = [len(example.ids) for example in whole]
-        pairs = zip(whole, lengths, strict=True)
-        return [each if length <= max_length else self.encoder.cut(each, max_length) for each, length in pairs], lengths
+    def _fitted(self, example: Example, max_length: int) -> Sequence[Example]:
+        """A row as examples of at most ``max_length`` tokens each."""
+        return (example,) if len(example.ids) <= max_length else self.encoder.divide(example, max_length)
 
 
 def _closed(dataset: Dataset, truncated: int) -> Ledger:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tunewright.adapt.whole import CutsRows
 from tunewright.infer.tags import Tags
 from tunewright.infer.tokens import frame_of, locate
 from tunewright.infer.words import find_units
@@ -34,7 +35,7 @@ class SpanTask(Protocol):
         ...
 
 
-class TagEncoder:
+class TagEncoder(CutsRows):
     """Token ids within the tokenizer's own special tokens; the target of a word's first token is its tag's number plus one."""
 
     per_token = True

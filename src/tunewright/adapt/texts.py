@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tunewright.adapt.whole import CutsRows
 from tunewright.infer.load import count_closing, tokenize
 from tunewright.types import Choice, Example, Finding
 
@@ -24,7 +25,7 @@ class TextTask(Protocol):
         ...
 
 
-class TextEncoder:
+class TextEncoder(CutsRows):
     """Token ids of the texts with the tokenizer's own special tokens."""
 
     per_token = False

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import IO, Any
 
 from tunewright.types import Example
+
+
+class CutsRows:
+    """An encoder of which a row is one example: what is too long is cut, where others divide it."""
+
+    usual_length: int | None = None
+    """The longest row that is usual, where the recipe does not say; None leaves it to the data and the model."""
+
+    def cut(self, example: Example, max_length: int) -> Example:
+        """The row as if its text ended earlier."""
+        raise NotImplementedError
+
+    def divide(self, example: Example, max_length: int) -> Sequence[Example]:
+        """The one example that is left of a longer one."""
+        return (self.cut(example, max_length),)
 
 
 def keep_examples(pieces: Iterable[list[Example]], scratch: IO[bytes]) -> Iterator[list[Example]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -53,6 +54,15 @@ class Writing:
     noun: ClassVar[str] = "dialogues"
     """What its rows are called."""
 
+    has_shots: ClassVar[bool] = True
+    """Whether the base can be shown rows before it is asked."""
+
+    converses: ClassVar[bool] = True
+    """Whether rows are read by the chat template of the model."""
+
+    finishes: ClassVar[bool] = True
+    """Whether what it writes has an end and a reference to be held against."""
+
     stored: Sequence[Field] = (Field("messages", "messages", "The turns in order, as JSON."),)
     needs: Literal["any", "decoder"] = "decoder"
     learns: Literal["all", "last"] = "all"
@@ -100,16 +110,20 @@ class Writing:
         """What each row's last answer is given to: the user's turn before it, for systems that copy from it."""
         return [str(split_last(messages)[0][-1]["content"]) for messages in self.dialogues(rows)]
 
+    def template(self, folder: Path, tokenizer: Any) -> Any:
+        """The form in which the model in ``folder`` reads a row."""
+        from tunewright.infer.template import ChatTemplate
+
+        return ChatTemplate.for_training(folder, tokenizer)
+
     def open_encoder(self, base: Base) -> RowEncoder:
         """Dialogues by the base's own template, with the turns that are learnt supervised."""
         from tunewright.adapt.language import require_writer
         from tunewright.infer.load import load_tokenizer
-        from tunewright.infer.template import ChatTemplate
 
         require_writer(base)
         tokenizer = load_tokenizer(base.folder)
-        template = ChatTemplate.for_training(base.folder, tokenizer)
-        return DialogueEncoder(self.dialogues, template, tokenizer, self.learnt)
+        return DialogueEncoder(self.dialogues, self.template(base.folder, tokenizer), tokenizer, self.learnt)
 
     def attach(self, base: Base, seed: int) -> torch.nn.Module:
         """The base with the head that it was pretrained with. Raises InputError for one that does not write text."""

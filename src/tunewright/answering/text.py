@@ -82,7 +82,7 @@ class TextAnswerer:
         from tunewright.judging.speaker import Reader, Speaker
 
         model = self._run / "model"
-        speaker = Speaker(self._run.name, Reader(model, tell), read_max_positions(model))
+        speaker = Speaker(self._run.name, Reader(model, tell, self.task.template), read_max_positions(model))
         dialogues = self.task.dialogues(rows)
         chosen = sample_rows(len(dialogues), config.generated_rows, config.seed)
         return Evidence(
@@ -98,7 +98,11 @@ class TextAnswerer:
 
     @cached_property
     def _conversation(self) -> Conversation:
-        return open_conversation(self._run / "model")
+        folder = self._run / "model"
+        made = open_conversation(folder)
+        if not self.task.converses:
+            made.template = self.task.template(folder, made.tokenizer)
+        return made
 
     def _read(self, read: ReadRequest, fields: Row, names: Mapping[str, str]) -> Request | None:
         try:

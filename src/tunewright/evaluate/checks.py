@@ -66,6 +66,11 @@ def check_against(config: Evaluate.Config, tuned: Text, rival: Text, gold: Text,
     return (enough, _check_chrf(config, tuned, rival, gold, name)[0]) if enough.passed else (enough,)
 
 
+def check_going_on(tuned: Text | None, gold: Text) -> tuple[Check, ...]:
+    """The check of texts that were gone on with: they need not end, nor be what somebody else wrote, but not loop either."""
+    return () if tuned is None or len(tuned) < FEWEST_ANSWERS else (_check_repetition(tuned, gold),)
+
+
 def check_copies(
     config: Evaluate.Config, tuned: Text | None, copies: Mapping[str, Text], gold: Text
 ) -> tuple[Check, ...]:
@@ -106,7 +111,7 @@ def judge_text(
     elif failed and outcome == "better":
         outcome = "no evidence"
     numbers = likely.sentence.partition(": ")[2]
-    told = f"its own answers pass all {len(checks)} checks"
+    told = f"its own answers pass all {len(checks)} checks" if checks else "nothing else was checked"
     if failed:
         told = f"what it generates fails {name_checks(failed)}"
     joint = "and"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from tunewright.errors import InputError
-from tunewright.evaluate.checks import check_answers, check_copies, judge_text
+from tunewright.evaluate.checks import check_answers, check_copies, check_going_on, judge_text
 from tunewright.evaluate.compare import compare
 from tunewright.evaluate.config import Evaluate
 from tunewright.evaluate.diagnose import Curves
@@ -32,6 +32,7 @@ from tunewright.evaluate.score import fitting_metrics, measure, score
 from tunewright.evaluate.verdict import UNTOUCHED_BASE, show_value, title_of
 from tunewright.types import (
     AnsweredRow,
+    Check,
     Choice,
     Comparison,
     Likelihood,
@@ -109,6 +110,7 @@ def evaluate_text(  # noqa: PLR0913 - collaborators are arguments
     metrics: Sequence[str] = GENERATED,
     copied: Mapping[str, Callable[[Ints], Text]] = NOTHING,
     noun: str = "dialogues",
+    finishes: bool = True,
 ) -> Report:
     """Judge the tuned text model.
 
@@ -117,7 +119,8 @@ def evaluate_text(  # noqa: PLR0913 - collaborators are arguments
     before them. The texts are whole dialogues in parts, each with whether it is an answer to predict: for the same parts
     the systems give likelihoods. ``retention`` takes a language of ``LANGUAGES``. ``metrics`` are the task's, of which those of
     texts are taken; ``copied`` are systems that only write, the tuned model must not agree less with the references than they
-    do. ``noun`` is what rows are called. Raises InputError where there are no rows, or a likelihood is not finite.
+    do. ``noun`` is what rows are called; what is written ``finishes`` by itself
+    and has a reference, or it only goes on. Raises InputError where there are no rows, or a likelihood is not finite.
     """
     _check_metric(config.metric)
     texts = {"train": train_texts, "validation": validation_texts, "test": test_texts}
@@ -143,8 +146,7 @@ def evaluate_text(  # noqa: PLR0913 - collaborators are arguments
     scored["test"] |= {name: score(answer, gold.take(rows), generated) for name, answer in copies.items()}
     strongest = strongest_on_validation([name for name in everyone if name != TUNED], scored["validation"], PRIMARY)
     comparisons = _compare(config, likelihoods["test"], characters["test"], strongest)
-    checks, is_behind = check_answers(config, written.get(TUNED), written.get(UNTOUCHED_BASE), gold.take(rows))
-    checks += check_copies(config, written.get(TUNED), copies, gold.take(rows))
+    checks, is_behind = _check_written(config, written, copies, gold.take(rows), finishes=finishes)
     checks += check_retention(retained, config.retention_limit)
     design = _design(len(test_texts), len(rows), len(validation_texts), config, noun)
     verdict = judge_text(comparisons, checks, is_behind, num_rows=len(test_texts), design=design, rows=noun)
@@ -171,6 +173,17 @@ def evaluate_text(  # noqa: PLR0913 - collaborators are arguments
         ),
         answered=_answered(config, rows, prompts, gold, written, likelihoods["test"]),
     )
+
+
+def _check_written(
+    config: Evaluate.Config, written: Mapping[str, Text], copies: Mapping[str, Text], gold: Text, *, finishes: bool
+) -> tuple[tuple[Check, ...], bool]:
+    """The checks of what was generated, and whether it agrees less with the references than the untouched base's."""
+    tuned = written.get(TUNED)
+    if not finishes:
+        return check_going_on(tuned, gold), False
+    checks, is_behind = check_answers(config, tuned, written.get(UNTOUCHED_BASE), gold)
+    return checks + check_copies(config, tuned, copies, gold), is_behind
 
 
 def predicted_text(texts: Sequence[Parts]) -> Text:

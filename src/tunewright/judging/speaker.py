@@ -22,6 +22,8 @@ from tunewright.infer.template import ChatTemplate
 from tunewright.types import Example, Likelihood, Sampling, Tell, Text
 
 Message = Mapping[str, Any]
+MakeTemplate = Callable[[Path, Any], Any]
+
 Learnt = Callable[[Sequence[Message]], set[int]]
 """Which turns of a dialogue count, by their number."""
 
@@ -32,6 +34,7 @@ class Reader:
 
     folder: Path
     tell: Tell
+    make_template: MakeTemplate = ChatTemplate.for_training
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -39,9 +42,9 @@ class Reader:
         return load_tokenizer(self.folder)
 
     @cached_property
-    def template(self) -> ChatTemplate:
-        """The template of the model."""
-        return ChatTemplate.for_training(self.folder, self.tokenizer)
+    def template(self) -> Any:
+        """The form in which the model reads a row."""
+        return self.make_template(self.folder, self.tokenizer)
 
     @cached_property
     def model(self) -> torch.nn.Module:

@@ -33,7 +33,9 @@ class Witness:
 
     def likelihood(self, split: str) -> Likelihood:
         """Nats of the supervised turns of each dialogue, in the split's order."""
-        return self.speaker.likelihood(_dialogues(self.case, split), self.case.task.learnt, f"the {split} dialogues")
+        return self.speaker.likelihood(
+            _dialogues(self.case, split), self.case.task.learnt, f"the {split} {self.case.task.noun}"
+        )
 
     def answers(self, split: str, rows: Ints) -> Text:
         """The last answer of some dialogues, written by the model."""
@@ -44,10 +46,11 @@ def judge_text(case: Case) -> Report:
     """The Report on a tuned language model."""
     config = case.recipe.evaluate
     context = case.base.max_positions
-    base = Speaker("untouched base", Reader(case.base.folder, case.tell), context)
-    tuned = Speaker("tuned model", Reader(case.model, case.tell), context)
+    template = case.task.template
+    base = Speaker("untouched base", Reader(case.base.folder, case.tell, template), context)
+    tuned = Speaker("tuned model", Reader(case.model, case.tell, template), context)
     speakers = {"tuned": tuned, "untouched_base": base}
-    shots = choose_shots(case, base) if config.few_shot else []
+    shots = choose_shots(case, base) if config.few_shot and case.task.has_shots else []
     if shots:
         speakers["few_shot"] = replace(base, name="prompted base", shots=shots)
     test = np.arange(case.dataset.splits["test"])
@@ -77,6 +80,7 @@ def judge_text(case: Case) -> Report:
         metrics=case.task.metrics,
         copied=copied,
         noun=case.task.noun,
+        finishes=case.task.finishes,
     )
 
 
