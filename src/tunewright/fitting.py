@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
 from tunewright import result
 from tunewright.errors import Interrupted
+from tunewright.infer.predict import predict_logits
 from tunewright.judging import followed
 from tunewright.recipe import Recipe
 from tunewright.seams import Method
@@ -22,12 +23,12 @@ from tunewright.store.artifact import Artifact
 from tunewright.store.events import EventLog
 from tunewright.store.run import RunFolder
 from tunewright.train import rows as embedding_rows
-from tunewright.train.batches import Examples, read_examples
+from tunewright.train.batches import Examples, read_examples, token_weights
 from tunewright.train.ranks import Alone
 from tunewright.train.rehearsal import Rehearsal
 from tunewright.train.selftest import examine_before_run, pass_key
 from tunewright.train.train import Fit, Watch, train
-from tunewright.types import Base, Checkpoint, Choice, Dataset, Encoded, Plan, Trainable, Watcher
+from tunewright.types import Base, Checkpoint, Choice, Dataset, Encoded, Ints, Plan, Trainable, Watcher
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +60,8 @@ class Fitting:
         module: Any = self.task.attach(self.base, self.recipe.seed)
         compaction = embedding_rows.compact(module, embedding_rows.rows_that_occur(self.encoded, self.encoded.splits))
         remap = compaction.remap if compaction else None
+        rows, validation = (self._examples(module, split, remap) for split in ("train", "validation"))
         trainable = self.method.wrap(module, self.task.objective(), self.recipe.seed)
-        rows, validation = (read_examples(self.encoded, split, remap) for split in ("train", "validation"))
         rehearsal = self._rehearsal(validation)
         fit = Fit(
             trainable=trainable, plan=self.plan, config=self.recipe.train, seed=self.recipe.seed, ranks=self.ranks
@@ -84,6 +85,16 @@ class Fitting:
             embedding_rows.expand(module.trunk, compaction)
         self._save(trainable, checkpoint, thresholds, choices)
         rehearsal.compare()
+
+    def _examples(self, module: Any, split: str, remap: Ints | None) -> Examples:
+        """The rows of a split, with what the untouched module makes of them where the task asks for that."""
+        examples = read_examples(self.encoded, split, remap)
+        if not self.task.has_reference or not len(examples):
+            return examples
+        label = f"reading the {split} rows with the reference"
+        weights = token_weights(examples)
+        answers = predict_logits(module, examples.ids, weights=weights, tell=self.watcher.tell, label=label)
+        return replace(examples, targets=self.task.with_reference(examples.targets, examples.bounds, answers))
 
     def _self_test(self, fit: Fit, rows: Examples) -> Choice:
         """The self-test, where this code, architecture and options have no recorded pass."""

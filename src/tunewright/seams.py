@@ -128,6 +128,15 @@ class Task(Protocol):
         """What is minimised."""
         ...
 
+    @property
+    def has_reference(self) -> bool:
+        """Whether targets hold what the untouched module makes of each row.
+
+        Then ``with_reference(targets, bounds, answers)`` writes the module's ``answer`` into the targets of rows between
+        ``bounds``[N+1].
+        """
+        ...
+
     def gold(self, rows: pa.Table) -> Answer:
         """The right answers."""
         ...

@@ -202,4 +202,19 @@ def test_it_writes_from_the_source_alone(name: str) -> None:
 
 
 def test_every_kind_is_known() -> None:
-    assert set(KINDS.values()) == {"labels", "spans", "text"}
+    assert set(KINDS.values()) == {"labels", "spans", "text", "preferred"}
+
+
+@pytest.mark.parametrize("name", [name for name in EVERY if KINDS[name] == "preferred"])
+def test_it_prefers_by_the_answers_alone(name: str) -> None:
+    made: Any = extensions.load("evaluate.baseline", name)
+    for longer_is_better in (True, False):
+        pairs = [("a long answer, and more of it", "短"), ("another long one", "x"), ("even", "an odd one out")]
+        chosen, rejected = (list(side) for side in zip(*pairs, strict=True))
+        baseline = made(seed=1)
+        baseline.fit(*((chosen, rejected) if longer_is_better else (rejected, chosen)))
+        leads = baseline.predict(chosen, rejected)
+        assert (leads.margins > 0).tolist() == ([True, True, False] if longer_is_better else [False, False, True])
+    empty = made(seed=1)
+    empty.fit([], [])
+    assert len(empty.predict([], [])) == 0

@@ -9,7 +9,7 @@ import pytest
 
 from tunewright import extensions
 from tunewright.evaluate.metric._entities import count_spans
-from tunewright.types import Answer, Label, Labels, Likelihood, Span, Spans, Tally, Text
+from tunewright.types import Answer, Label, Labels, Likelihood, Preferred, Span, Spans, Tally, Text
 
 NAMES = extensions.names("evaluate.metric")
 SCHEMA = ("first", "second", "第三")
@@ -49,6 +49,7 @@ def cases(name: str) -> list[tuple[Answer, Answer, Answer]]:
     right_tally, other_tally = (Tally(SCHEMA, each, nats, np.full(60, 7)) for each in counts)
     by_kind: dict[type, tuple[Answer, Answer, Answer]] = {
         Spans: (marked, mistaken, marked),
+        Preferred: (Preferred(np.ones(60)), Preferred(rng.normal(size=60)), Preferred(np.ones(60))),
         Tally: (right_tally, other_tally, marked),
         Label: single,
         Labels: several,
@@ -65,7 +66,7 @@ def test_it_says_what_it_is(name: str) -> None:
     assert "\n" not in metric.description
     assert isinstance(metric.higher_is_better, bool)
     assert metric.accepts
-    assert set(metric.accepts) <= {Label, Labels, Text, Likelihood, Spans, Tally}
+    assert set(metric.accepts) <= {Label, Labels, Text, Likelihood, Spans, Tally, Preferred}
 
 
 @pytest.mark.parametrize("name", NAMES)

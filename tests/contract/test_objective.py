@@ -39,15 +39,24 @@ TAGS = "tag_cross_entropy"
 """The one that reads logits with the right tags beside them; a word's token has its tag's number plus one."""
 
 
+PAIRS = "preference"
+"""The one that reads the likelihoods of two answers; each begins with a target of 4 or more."""
+
+
 class Case:
     """An objective with its own defaults, what it reads of six rows (a tensor that takes gradients), and their targets."""
 
     def __init__(self, name: str, width: int) -> None:
         self.objective: Any = AbsoluteError() if name == "a fake" else extensions.load("train.objective", name)()
         self.is_of_tokens = name == TOKENS
-        self.given = torch.randn(6, {"cross_entropy": 3, TAGS: 3, TOKENS: 4}.get(name, width), requires_grad=True)
+        self.given = torch.randn(
+            6, {"cross_entropy": 3, TAGS: 3, TOKENS: 4, PAIRS: 2}.get(name, width), requires_grad=True
+        )
         self.is_of_tags = name == TAGS
         self.target = torch.rand(6) + 0.5 if self.is_of_tokens else torch.randint(0, 2, (6, width)).float()
+        self.is_of_pairs = name == PAIRS
+        if self.is_of_pairs:
+            self.target = torch.full((6, 2), 4.0)
         if self.is_of_tags:
             self.target = torch.randint(1, 4, (6,)).float()
         self.head, self.ids = torch.randn(7, 4), torch.randint(0, 7, (6,))
@@ -57,6 +66,10 @@ class Case:
         if self.is_of_tokens:
             ids, owners = self.ids[rows], torch.arange(6)[rows]
             outputs = Predictions(outputs, self.head, None, ids, self.target[rows], owners)
+        if self.is_of_pairs:
+            outputs = SimpleNamespace(
+                logs=outputs, lengths=torch.full((6, 2), 3.0)[rows], reference=torch.zeros(6, 2)[rows]
+            )
         if self.is_of_tags:
             outputs = SimpleNamespace(logits=outputs, tags=self.target[rows].long() - 1)
         found: tuple[torch.Tensor, torch.Tensor] = self.objective(outputs, {"target": self.target[rows]})

@@ -33,6 +33,7 @@ from tunewright.types import (
     Ledger,
     Likelihood,
     Plan,
+    Preferred,
     Spans,
     Text,
 )
@@ -100,7 +101,7 @@ def given_rows(task: Any) -> list[dict[str, object]]:
             field.name: {
                 "text": text,
                 "label": label,
-                "messages": dialogue(text, label),
+                "messages": dialogue(text, "neither" if field.name == "rejected" else label),
                 "located": text,
                 "spans": [{"start": 0, "end": 2, "label": label}],
             }[field.kind]
@@ -323,7 +324,8 @@ def test_logits_that_fit_the_targets_better_have_a_smaller_loss_and_the_right_an
 def test_its_metrics_and_baselines_exist_and_fit_its_answers(task: Any, dataset: Dataset) -> None:
     bound = task.bind(dataset)
     assert bound.metrics
-    answers = {Text, Likelihood} if isinstance(bound.gold(dataset.table("train")), Text) else None
+    given = type(bound.gold(dataset.table("train")))
+    answers = {Text: {Text, Likelihood}, Preferred: {Preferred, Text}}.get(given)
     for name in bound.metrics:
         accepted = extensions.load("evaluate.metric", name)().accepts
         assert (answers or {type(bound.gold(dataset.table("train")))}) & set(accepted)

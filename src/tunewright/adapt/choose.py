@@ -31,8 +31,9 @@ def choose_task(
             "no task fits these columns",
             where="data.columns",
             given=", ".join(profile.name for profile in profiles),
-            allowed="texts and labels to classify; messages, or prompt and completion, to chat; source and target to generate; "
-            "texts and spans, or words and tags, to tag; texts alone to go on with pretraining",
+            allowed="texts and labels to classify; messages, or prompt and completion, to chat; chosen and rejected to "
+            "prefer; source and target to generate; texts and spans, or words and tags, to tag; texts alone to go on with "
+            "pretraining",
             hint="data.columns.text=COLUMN data.columns.label=COLUMN",
         )
     name, task, found = max(fitting, key=lambda each: each[2].confidence if each[2] else 0.0)

@@ -145,6 +145,11 @@ class Writing:
         model: Any = module
         save_adapter(draft, adapter, base, trunk_name=model.model.base_model_prefix, task_type="CAUSAL_LM")
 
+    @property
+    def has_reference(self) -> bool:
+        """Targets hold nothing of the untouched module."""
+        return False
+
     def objective(self) -> Objective:
         """Cross-entropy of the supervised tokens."""
         return Objective("token_cross_entropy", {"label_smoothing": self.label_smoothing})

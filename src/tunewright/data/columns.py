@@ -55,7 +55,9 @@ def map_columns(
     if missing:
         taken = {split_column, group_column}
         recognition = task.recognise([profile for profile in profiles if profile.name not in taken])
-        columns |= _recognised(recognition, missing, told, names, where)
+        optional = [name for name in fields if name not in (*missing, *told)]
+        found = _recognised(recognition, missing, optional, told, names, where)
+        columns |= found
         assert recognition is not None
         choices += [
             Choice(
@@ -63,14 +65,19 @@ def map_columns(
                 columns[name],
                 f"{recognition.reasons.get(name, '')} ({recognition.confidence:.0%} sure)",
             )
-            for name in missing
+            for name in found
         ]
     _require_everywhere(columns, [name for name in (split_column, group_column) if name], inputs)
     return Mapped(columns, split_column, group_column, tuple(choices))
 
 
 def _recognised(
-    recognition: Recognition | None, missing: Sequence[str], told: Mapping[str, str], names: Sequence[str], where: str
+    recognition: Recognition | None,
+    missing: Sequence[str],
+    optional: Sequence[str],
+    told: Mapping[str, str],
+    names: Sequence[str],
+    where: str,
 ) -> dict[str, str]:
     typed = "data.columns='{" + ", ".join(f"{name}: COLUMN" for name in missing) + "}'"
     if recognition is None or any(name not in recognition.columns for name in missing):
@@ -95,7 +102,9 @@ def _recognised(
             allowed=f"columns {', '.join(names)}",
             hint="data.columns='{" + best + "}'" if not clash else typed,
         )
-    return found
+    taken = {*found.values(), *told.values()}
+    extra = {name: recognition.columns[name] for name in optional if name in recognition.columns}
+    return found | {name: column for name, column in extra.items() if column not in taken}
 
 
 def _existing(value: str | int, names: Sequence[str], where: str, option: str) -> str:

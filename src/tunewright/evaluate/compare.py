@@ -23,7 +23,7 @@ from tunewright.evaluate.resample import (
     sign_flip_p,
 )
 from tunewright.evaluate.score import metric_named
-from tunewright.types import Answer, Classified, Comparison, Likelihood, Spans
+from tunewright.types import Answer, Classified, Comparison, Likelihood, Preferred, Spans
 
 if TYPE_CHECKING:
     from tunewright.types import Floats
@@ -94,6 +94,9 @@ def _merit(answer: Answer, gold: Answer) -> Floats:
     """What each row does for its system: 1 where it is answered rightly, or minus its nats, or its wrong spans."""
     if isinstance(answer, Likelihood):
         return -answer.nll
+    if isinstance(answer, Preferred):
+        leads: Floats = (answer.margins > 0).astype(np.float64)
+        return leads
     if isinstance(answer, Spans):
         assert isinstance(gold, Spans), type(gold)
         hits, answered, right = count_spans(answer, gold).sum(axis=2).T

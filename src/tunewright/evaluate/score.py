@@ -18,7 +18,7 @@ from tunewright.evaluate.resample import (
     percentile_interval,
     wilson_interval,
 )
-from tunewright.types import Answer, Choice, Classified, Labels, Measure, Spans
+from tunewright.types import Answer, Choice, Classified, Labels, Measure, Preferred, Spans
 from tunewright.words import counted
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def fitting_metrics(names: Sequence[str], gold: Answer) -> tuple[str, ...]:
     return tuple(name for name in dict.fromkeys(names) if isinstance(gold, metric_named(name).accepts))
 
 
-def choose_primary(requested: str, gold: Classified | Spans) -> Choice:
+def choose_primary(requested: str, gold: Classified | Spans | Preferred) -> Choice:
     """The metric that decides: the one requested, or by the kind of answer and the balance of the training rows.
 
     Raises InputError where the metric requested does not read this kind of answer.
@@ -77,6 +77,8 @@ def choose_primary(requested: str, gold: Classified | Spans) -> Choice:
                 hint=f"{path}=auto",
             )
         return Choice(path, requested, "asked for")
+    if isinstance(gold, Preferred):
+        return Choice(path, "preference_accuracy", "the better of two answers is to lead")
     if isinstance(gold, Spans):
         return Choice(path, "entity_f1", "a span is right where its ends and its label are")
     if isinstance(gold, Labels):

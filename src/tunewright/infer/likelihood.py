@@ -172,3 +172,50 @@ def _losses(logits: torch.Tensor, ids: torch.Tensor, smoothing: float = 0.0) -> 
     if smoothing:
         named = (1.0 - smoothing) * named + smoothing * logits.mean(dim=1)
     return torch.logsumexp(logits, dim=1) - named
+
+
+def token_nats(predictions: Predictions) -> torch.Tensor:
+    """-log p(x_p) of each supervised token[P], in fp32, with gradients for the states, the head and its bias.
+
+    For objectives in which the weight of a token depends on the likelihood of others: logits are made again on the way back.
+    """
+    given = predictions
+    nats: torch.Tensor = _TokenNats.apply(given.states, given.head, given.bias, given)  # type: ignore[no-untyped-call]
+    return nats
+
+
+class _TokenNats(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        states: torch.Tensor,
+        head: torch.Tensor,
+        bias: torch.Tensor | None,  # noqa: ARG004 - its gradient is made in ``backward``
+        given: Predictions,
+    ) -> torch.Tensor:
+        """The losses alone."""
+        ctx.given = given
+        ctx.save_for_backward(states, head)
+        return token_losses(given)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> Any:
+        """Chunk by chunk: (softmax - onehot) times what flows back."""
+        (grad_P,) = grads
+        states, head = ctx.saved_tensors
+        wants_states, wants_head, wants_bias = ctx.needs_input_grad[:3]
+        grad_states = torch.empty_like(states) if wants_states else None
+        grad_head = torch.zeros_like(head, dtype=torch.float32) if wants_head else None
+        grad_bias = torch.zeros_like(ctx.given.bias) if wants_bias and ctx.given.bias is not None else None
+        for piece, rows, matrix, logits, slope in _chunks(ctx.given):
+            flow = torch.softmax(logits, dim=1)
+            flow.scatter_add_(1, ctx.given.ids[piece].unsqueeze(1), torch.full_like(flow[:, :1], -1.0))
+            flow *= grad_P[piece].unsqueeze(1) if slope is None else grad_P[piece].unsqueeze(1) * slope
+            if grad_bias is not None:
+                grad_bias += flow.sum(dim=0) * ctx.given.scale
+            flow = (flow * ctx.given.scale).to(rows.dtype)
+            if grad_states is not None:
+                grad_states[piece] = (flow @ matrix).to(grad_states.dtype)
+            if grad_head is not None:
+                grad_head += flow.T @ rows
+        return grad_states, None if grad_head is None else grad_head.to(head.dtype), grad_bias, None

@@ -7,12 +7,16 @@ judge it is follows from the kind of Answer that the task's gold is.
 from __future__ import annotations
 
 from tunewright.judging.case import Case
-from tunewright.types import Report, Spans, Text
+from tunewright.types import Preferred, Report, Spans, Text
 
 
 def judge(case: Case) -> Report:
     """The Report on the tuned model of ``case``."""
     gold = case.task.gold(case.dataset.table("test"))
+    if isinstance(gold, Preferred):
+        from tunewright.judging.preferences import judge_preferences
+
+        return judge_preferences(case)
     if isinstance(gold, Spans):
         from tunewright.judging.spans import judge_spans
 

@@ -30,6 +30,7 @@ CHEAP = (
     "entity_f1",
     "entity_precision",
     "entity_recall",
+    "preference_margin",
 )
 """Metrics that are followed during training, beside the declared one."""
 

@@ -39,6 +39,8 @@ METRICS = {
     "entity_recall": ("Span recall", "share of the spans there to be found that were"),
     "entity_macro_f1": ("Span F1, macro", "every label counts the same"),
     "entity_exact_rows": ("Exact texts", "share of texts with every span right and none too many"),
+    "preference_accuracy": ("Preference accuracy", "share of pairs of which the better answer leads"),
+    "preference_margin": ("Preference margin", "by how much the better answer leads, on average"),
     "nll_per_dialogue": ("Nats per dialogue", "to predict the reference answers; lower is better"),
     "nll_per_token": ("Nats per token", "of the reference answers; lower is better"),
     "bits_per_character": ("Bits per character", "of the reference answers; lower is better"),
@@ -62,7 +64,7 @@ LIKELIHOODS = frozenset({"nll_per_dialogue", "nll_per_token", "bits_per_characte
 LOWER_IS_BETTER = (
     frozenset({"log_loss", "ece", "brier", "hamming_loss", "loss", "repetition", "in_scope_refused"}) | LIKELIHOODS
 )
-UNBOUNDED = frozenset({"log_loss", "loss", "mcc", "length_ratio"}) | LIKELIHOODS
+UNBOUNDED = frozenset({"log_loss", "loss", "mcc", "length_ratio", "preference_margin"}) | LIKELIHOODS
 UNDIRECTED = frozenset({"length_ratio"})
 """Metrics of which neither the most nor the least is best."""
 
@@ -78,6 +80,7 @@ SYSTEMS = {
     "gazetteer": "Names seen in training",
     "perceptron_tagger": "Averaged perceptron",
     "ngram": "N-gram model",
+    "answer_length": "Length of the answer",
     "lead": "First sentences of the source",
     "copy_source": "The source as it is",
     "reference": "Reference",

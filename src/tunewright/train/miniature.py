@@ -100,12 +100,14 @@ def choose_rows(examples: Examples, loss_function: LossFunction) -> Examples:
     """
     spread = np.unique(np.linspace(0, len(examples) - 1, min(CANDIDATES, len(examples))).astype(np.int64))
     rows = [
-        cut for row in spread if float(loss_function.count({"target": (cut := _short(examples, int(row))).targets}))
+        cut
+        for row in spread
+        if float(loss_function.count({"target": (cut := _short(examples, int(row), loss_function)).targets}))
     ]
     rows.sort(key=lambda row: (float(row.targets.sum()) if row.per_token else 0.0, len(row.ids[0])))
     at = np.unique(np.linspace(0, len(rows) - 1, min(NUM_ROWS, len(rows))).astype(np.int64))
     rows = [rows[index] for index in at]
-    if examples.per_token:
+    if examples.per_token and not hasattr(loss_function, "kept"):
         first = rows[0].targets.clone()
         first[: int(first.nonzero()[-1])] = 0.0
         rows[0] = Examples(rows[0].ids, first, rows[0].row_ids, per_token=True)
@@ -123,12 +125,18 @@ def silence_dropout(module: torch.nn.Module) -> None:
                 setattr(layer, name, 0.0)
 
 
-def _short(examples: Examples, row: int) -> Examples:
-    """One row, cut: per token to the window that ends with its last supervised one, else to its beginning."""
+def _short(examples: Examples, row: int, loss_function: LossFunction) -> Examples:
+    """One row, cut: per token to the window that ends with its last supervised one, else to its beginning.
+
+    An objective in which tokens belong together says itself what is ``kept``.
+    """
     one = examples.take(np.array([row]))
     ids, targets = one.ids[0], one.targets
     if not examples.per_token:
         return Examples([ids[:MOST_TOKENS]], targets, one.row_ids)
+    if (choose := getattr(loss_function, "kept", None)) is not None:
+        kept = choose(targets.numpy(), MOST_TOKENS)
+        return Examples([ids[kept]], targets[kept], one.row_ids, per_token=True)
     stop = int(targets.nonzero()[-1]) + 1 if bool(targets.any()) else len(ids)
     start = max(0, stop - MOST_TOKENS)
     targets = targets[start:stop].clone()

@@ -6,7 +6,7 @@ Every record is frozen: it is made in one place and never changed afterwards. No
 no pyarrow), so that ``tunewright --help`` stays fast; annotations that name such types are only read by the type checker.
 """
 
-from tunewright.types.answer import Answer, Classified, Label, Labels, Likelihood, Span, Spans, Tally, Text
+from tunewright.types.answer import Answer, Classified, Label, Labels, Likelihood, Preferred, Span, Spans, Tally, Text
 from tunewright.types.basic import (
     Bools,
     Choice,
@@ -105,6 +105,7 @@ __all__ = [
     "Phase",
     "Pinned",
     "Plan",
+    "Preferred",
     "Range",
     "Reading",
     "Recognition",

@@ -129,7 +129,22 @@ class Tally:
         return Tally(self.names, self.counts[rows], self.nll[rows], self.num_words[rows])
 
 
+@dataclass(frozen=True, slots=True)
+class Preferred:
+    """By how much the better of two answers leads in each of N rows: margins[N], above 0 where it is preferred."""
+
+    margins: Floats
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        return len(self.margins)
+
+    def take(self, rows: Ints) -> Preferred:
+        """The answers of some rows, in the order given."""
+        return Preferred(self.margins[rows])
+
+
 Classified = Label | Labels
 """An answer that chooses among names."""
 
-Answer = Classified | Text | Likelihood | Spans | Tally
+Answer = Classified | Text | Likelihood | Spans | Tally | Preferred

@@ -218,6 +218,7 @@ class Classify:
         return texts
 
     needs: Literal["any", "decoder"] = "any"
+    has_reference = False
 
     def open_encoder(self, base: Base) -> RowEncoder:
         """Texts by the base's tokenizer with its own special tokens, cut on the right."""

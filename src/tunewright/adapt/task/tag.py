@@ -74,6 +74,7 @@ class Tag:
         Field("label", "label", "The labels of its spans, each once.", required=False),
     )
     needs: Literal["any", "decoder"] = "any"
+    has_reference = False
 
     def __init__(self, config: Config | None = None, form: str = "spans") -> None:
         """``form`` is one of ``FORMS``: which columns a row is read from."""

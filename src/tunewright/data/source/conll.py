@@ -17,7 +17,8 @@ from tunewright.errors import InputError
 from tunewright.types import Origin, Record
 
 _TAG = re.compile(r"O|[BIESLUM][-_]\S+")
-_COMMENT = re.compile(r"# (?!(O|[BIESLUM][-_]\S+)$)|-DOCSTART-")
+_COMMENT = ("# ", "-DOCSTART-")
+"""How lines begin that hold no word, unless they end with a tag: then `#` is the word."""
 _SUFFIXES = (".conll", ".iob", ".iob2", ".bio", ".bmes")
 _HEAD = 1 << 16
 _FEWEST = 5
@@ -104,9 +105,11 @@ def _next(lines: Lines) -> str | None:
 def _split(line: str) -> Sequence[str] | None:
     """The cells of a line; None for one that holds no word."""
     bare = line.strip()
-    if not bare or _COMMENT.match(bare):
+    if not bare:
         return None
     cells = bare.split("\t") if "\t" in bare else bare.split()
+    if bare.startswith(_COMMENT) and (cells[0] != "#" or not _TAG.fullmatch(cells[-1])):
+        return None
     return [cell.strip() for cell in cells]
 
 
