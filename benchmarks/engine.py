@@ -221,7 +221,7 @@ class Bench:
     ) -> None:
         """Both tables of the page; in a smoke run, on the terminal alone."""
         inputs = json.loads(self.inputs(self.num_long).read_text(encoding="utf-8"))
-        peak = gemm["rates"]["bfloat16"]
+        quickest, peak = max(gemm["rates"].items(), key=lambda each: each[1])
         number = len(searching.defaults(self.job.kind))
         peers = [("default", result) for result in long[:number]]
         for is_equal, label in ((True, "with fp32 weights"), (False, "of all")):
@@ -244,12 +244,13 @@ class Bench:
             mine = ours[setting["order"]]
             times = f"{self.times(mine, result):.1f}", f"{self.whole_times(mine, result):.1f}"
             rows.append(self.row(who, told, result, inputs, peak, times))
-        columns = ("system", "how", self.job.unit, "Tunewright is faster, times", "share of the bf16 product rate",
+        columns = ("system", "how", self.job.unit, "Tunewright is faster, times", f"share of the {SHORT[quickest]} product rate",
                    "whole process", "faster, times", "peak memory",
                    "loss of the first batch (off the reference); of the last")  # fmt: skip
         measured = [each for each in [*ours.values(), gemm, *tried, *long] if "error" not in each]
         note = (
-            f"Products at the model's shapes: {peak:.0f} GFLOP/s in bf16, {gemm['rates']['float32']:.0f} in fp32. Peers: "
+            f"Products at the model's shapes: {gemm['rates']['bfloat16']:.0f} GFLOP/s in bf16, {gemm['rates']['float32']:.0f} in "
+            "fp32. Peers: "
             f"{versions(measured)}; {len(tried)} settings were tried on {self.num_short} rows, {len(long)} of them measured on "
             f"{self.num_long}. One-minute load of the machine before a measurement: at most "
             f"{max(each['load_before'] for each in measured):.1f}."
@@ -306,6 +307,7 @@ class Bench:
             _page.write(f"engine-{self.name}{self.variant}{suffix}", columns, rows, note)
 
 
+SHORT = {"bfloat16": "bf16", "float32": "fp32"}
 OUR_ORDERS = {"drawn": "the rows as drawn", "grouped": "batches of like length"}
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tunewright import extensions
 from tunewright.answering import locate_run
 from tunewright.answering.text import judged_sampling
 from tunewright.errors import InputError
@@ -22,19 +23,21 @@ from tunewright.types import Sampling, Tell, tell_nobody
 class Talk:
     """One dialogue with one or two models; each keeps its own answers in its memory.
 
-    An answer is cut where question and answer would be longer than ``context_tokens``, all that the models can read.
+    An answer is cut where question and answer would be longer than ``context_tokens``, all that the models can read. ``turn`` is
+    how a typed text is said, as the model was tuned: with its instruction before it.
     """
 
     speakers: dict[str, Conversation]
     sampling: Sampling
     context_tokens: int
     system: str = ""
+    turn: Callable[[str], str] = str
     _messages: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def say(self, speaker: str, text: str) -> Iterator[str]:
         """The pieces of this speaker's answer as they come; what was said is remembered once it is complete."""
         history = self._messages.setdefault(speaker, self._opening())
-        messages = [*history, {"role": "user", "content": text}]
+        messages = [*history, {"role": "user", "content": self.turn(text)}]
         conversation = self.speakers[speaker]
         prompt = conversation.template.prompt(messages)
         room = self.context_tokens - len(prompt)
@@ -80,7 +83,12 @@ def open_talk(
     tell("loading the model", 0, None, str(run))
     speakers["tuned"] = open_conversation(folder)
     context = read_folder(folder, tell=tell).max_positions
-    return Talk(speakers, sampling, context, system or str(card["options"].get("system", "")))
+    kind: Any = extensions.load("adapt.task", card["task"])
+    task = kind(kind.Config(**card["options"]))
+    for conversation in speakers.values() if not task.converses else ():
+        conversation.template = task.template(folder, conversation.tokenizer)
+    system = system or str(card["options"].get("system", ""))
+    return Talk(speakers, sampling, context, system, lambda text: str(task.asked(text)[-1]["content"]))
 
 
 def judged_temperature(run: str | Path, *, runs: str | Path = "runs") -> float:

@@ -166,7 +166,7 @@ def _as_tuned(source: _Source) -> Reader:
     kind = answers_with(source.card)
     if kind == "spans":
         return _Tagger(load_tagger(folder))
-    return _Chat(folder) if kind == "text" else _Classifier(load_model(folder))
+    return _Chat(folder, source.card.get("max_length")) if kind == "text" else _Classifier(load_model(folder))
 
 
 class _Classifier:
@@ -198,14 +198,17 @@ class _Tagger:
 class _Chat:
     """A tuned chat model as this package reads conversations."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, max_length: int | None = None) -> None:
         tokenizer = load_tokenizer(folder)
+        self._max_length = max_length
         self._tokenizer, self._template = tokenizer, ChatTemplate.of(folder, tokenizer)
         self._model: Any = load_language_model(folder)
 
     def encode(self, row: Any) -> list[int]:
         return (
-            tokenize(self._tokenizer, [row], None)[0] if isinstance(row, str) else list(self._template.encode(row).ids)
+            tokenize(self._tokenizer, [row], self._max_length)[0]
+            if isinstance(row, str)
+            else list(self._template.encode(row).ids)
         )
 
     def logits(self, ids: Sequence[int]) -> Floats:

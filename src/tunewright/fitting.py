@@ -93,7 +93,9 @@ class Fitting:
             return examples
         label = f"reading the {split} rows with the reference"
         weights = token_weights(examples)
+        module.to(str(self.plan["train.device"]))
         answers = predict_logits(module, examples.ids, weights=weights, tell=self.watcher.tell, label=label)
+        module.to("cpu")
         return replace(examples, targets=self.task.with_reference(examples.targets, examples.bounds, answers))
 
     def _self_test(self, fit: Fit, rows: Examples) -> Choice:

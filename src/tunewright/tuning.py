@@ -46,7 +46,10 @@ SEARCHED = ("model", "task", "method", "encode", "train", "seed")
 """Sections whose options may vary. What is judged on (data, evaluate) is the same for all trials."""
 
 SEARCHED_OF_TEXT = ("method", "train", "seed")
-"""The same for text: what decides its tokens is part of what is judged on, since trials are compared by nats per token."""
+"""The same for text: what decides its tokens is part of what is judged on, where trials are compared by nats per token."""
+
+LIKELIHOOD = "nll_per_token"
+"""The metric that is not the same question for other tokens."""
 
 MACHINE = ("train.device", "train.threads", "train.dtype", "train.kernels")
 """Decided once for all trials: measured anew each time, a busy moment would change a trial's numbers."""
@@ -152,7 +155,7 @@ def _prepare(asked: Asked, road: Road, folder: RunFolder, runs: Path, command: l
         _, declared, higher_is_better = followed.validation_score(road.task, dataset, recipe.evaluate.metric)
         road.finish(dataset, base, encoded)
     road.choices.append(declared)
-    space = _space(asked, road, plan, SEARCHED_OF_TEXT if encoded.per_token else SEARCHED)
+    space = _space(asked, road, plan, SEARCHED_OF_TEXT if declared.value == LIKELIHOOD else SEARCHED)
     machine = {path: plan[path] for path in MACHINE if path not in space}
     return Ready(
         asked=replace(asked, overrides=asked.having(machine)),

@@ -310,3 +310,46 @@ def test_the_dialogue_generator_learns_answers_and_their_ends(
     losses = [float(line.rpartition(" ")[2]) for line in said.splitlines() if line.startswith("pass ")]
     assert losses[1] < losses[0]
     assert "after:" in said
+
+
+# ------------------------------------------------------------------------------------------------ names by two heads
+
+
+def test_tags_stand_at_the_first_token_of_their_word_and_nowhere_else(minilm_folder: Path) -> None:
+    from transformers import AutoTokenizer
+
+    example = load("bert_names")
+    tokenizer = AutoTokenizer.from_pretrained(minilm_folder)
+    rows = [
+        example["Sentence"](["unbelievable", "北", "京"], ["O", "B-LOC", "I-LOC"]),
+        example["Sentence"](["x"], ["B-PER"]),
+    ]
+    inputs, tags = example["encode"](tokenizer, rows)
+    for row, sentence in enumerate(rows):
+        learnt = [
+            (inputs.word_ids(row)[at], example["TAGS"][tag]) for at, tag in enumerate(tags[row].tolist()) if tag >= 0
+        ]
+        assert learnt == list(enumerate(sentence.tags))
+    assert tags.shape == inputs["input_ids"].shape
+
+
+def test_names_are_right_as_a_whole_or_not_at_all() -> None:
+    example = load("bert_names")
+    tags = ["B-PER", "I-PER", "O", "I-LOC", "B-LOC", "B-PER"]
+    assert example["names_of"](tags) == {(0, 2, "PER"), (3, 4, "LOC"), (4, 5, "LOC"), (5, 6, "PER")}
+    assert example["names_of"]([]) == set()
+    assert example["f1_of_names"]([["B-PER", "O"]], [["B-PER", "I-PER"]]) == 0.0
+    assert example["f1_of_names"]([tags], [tags]) == 1.0
+
+
+def test_both_heads_learn_real_sentences(minilm_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = load("bert_names")["main"](["--rows", "400", "--epochs", "3", "--model", "minilm-l6"])
+    assert found["sentences: accuracy"] > found["sentences: most frequent answer"] - 0.05
+    assert found["names: accuracy by character"] > found["names: the same by never finding one"]
+    assert found["names: F1"] > 0.05
+    assert "320 sentences to learn from, 80 held out" in capsys.readouterr().out
+
+
+def test_no_sentence_is_learnt_and_held_out() -> None:
+    learnt, held_out = load("bert_names")["read_sentences"](2000)
+    assert not {"".join(each.words) for each in learnt} & {"".join(each.words) for each in held_out}

@@ -77,6 +77,12 @@ USER = {"from": "human", "value": "Hi"}
         {"messages": [USER], "chosen": {"from": "gpt", "value": "A"}, "rejected": {"from": "gpt", "value": "B"}},
         {"messages": json.dumps([USER]), "chosen": "A", "rejected": ["B"]},
         {
+            "prompt": [{"role": "user", "content": "Hi"}],
+            "chosen": [{"role": "assistant", "content": "A"}],
+            "rejected": [{"role": "assistant", "content": "B"}],
+        },
+        {"prompt": json.dumps([USER]), "chosen": json.dumps({"from": "gpt", "value": "A"}), "rejected": "B"},
+        {
             "chosen": [USER, {"role": "assistant", "content": "A"}],
             "rejected": [USER, {"role": "assistant", "content": "B"}],
         },
@@ -106,3 +112,35 @@ def test_a_pair_that_cannot_be_used_says_why(row: dict[str, Any], reason: str) -
 def test_an_encoder_cannot_be_asked(tmp_path: Path, tiny_bert_folder: Path) -> None:
     with pytest.raises(InputError):
         tunewright.run(pairs(60), out=tmp_path / "run", overrides=(f"model={tiny_bert_folder}", *SMALL))
+
+
+@pytest.mark.parametrize("answer", ['{"name": "Ada"}', '["a", "b"]', '{"content": "x", "k": 1}', "[sic] no", "{"])
+def test_an_answer_that_is_json_is_a_text(answer: str) -> None:
+    assert read_preference({"prompt": "Hi", "chosen": answer, "rejected": "B"}, "")[1] == answer
+
+
+def test_a_live_model_is_challenged_by_new_pairs(tmp_path: Path, tiny_llama_folder: Path) -> None:
+    from tunewright.maintaining.comparing import contest
+
+    for name, lr in (("live", "train.lr=0.0001"), ("challenger", "train.lr=0.002")):
+        tunewright.run(pairs(90), out=tmp_path / name, overrides=(f"model={tiny_llama_folder}", *SMALL, lr))
+    result = json.loads((tmp_path / "challenger" / "result.json").read_text(encoding="utf-8"))
+    other = tunewright.run(
+        [{**row, "prompt": f"so {row['prompt']}"} for row in pairs(90)], out=tmp_path / "other",
+        overrides=(f"model={tiny_llama_folder}", *SMALL),
+    )  # fmt: skip
+    found = contest(tmp_path / "live", tmp_path / "other", other, "the live version", lambda *_: None)
+    assert found.num_rows > 0
+    assert found.comparison is not None
+    assert found.comparison.metric == "preference_accuracy"
+    assert (
+        contest(tmp_path / "live", tmp_path / "challenger", result, "the live version", lambda *_: None).num_rows >= 0
+    )
+
+
+def test_only_what_has_one_unit_decides(tmp_path: Path, tiny_llama_folder: Path) -> None:
+    with pytest.raises(InputError, match="other units for other systems"):
+        tunewright.run(
+            pairs(90), out=tmp_path / "run",
+            overrides=(f"model={tiny_llama_folder}", *SMALL, "evaluate.metric=preference_margin"),
+        )  # fmt: skip

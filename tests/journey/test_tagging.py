@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +15,7 @@ from small_reviews import SMALL
 import tunewright
 from tunewright.deploying import export
 from tunewright.errors import InputError
+from tunewright.report.config import Report
 from tunewright.server.limits import Limits
 from tunewright.server.listen import listening
 from tunewright.server.opening import open_model
@@ -133,3 +135,47 @@ def test_rows_without_any_span_are_refused(tmp_path: Path, tiny_bert_folder: Pat
             out=tmp_path / "run",
             overrides=(f"model={tiny_bert_folder}", "task=tag", *SMALL, "data.columns={spans: spans, text: text}"),
         )
+
+
+def test_a_search_may_vary_the_task(tmp_path: Path, tiny_bert_folder: Path) -> None:
+    tuned = {"trials": 2, "space": {"task.scheme": ["bio", "bioes"]}, "strategy": "grid", "pruner": "none"}
+    options = (f"model={tiny_bert_folder}", "task=tag", *SMALL, "train.epochs=2")
+    result = tunewright.tune(visits(120), out=tmp_path / "search", overrides=options, tune=tuned)
+    assert {trial["parameters"]["task.scheme"] for trial in result["search"]["trials"]} == {"bio", "bioes"}
+
+
+def test_names_are_as_private_as_the_text_that_they_stand_in(run: Path) -> None:
+    errors = [{"text": "call 555-123-4567", "gold": "555-123-4567 (phone)", "answered": "", "quotes": True, "index": 0}]
+    masked = Report(Report.Config(rows="text")).policy.select(errors)[0]
+    assert "555-123-4567" not in json.dumps(masked)
+    kept = Report(Report.Config(rows="ids")).policy.select(errors)[0]
+    assert not {"text", "gold", "answered"} & set(kept)
+    stored = json.loads((run / "result.json").read_text(encoding="utf-8"))["errors"]
+    assert all(error["quotes"] is True for error in stored)
+
+
+def test_a_head_alone_and_a_split_without_names_are_refused_before_training(
+    tmp_path: Path, tiny_bert_folder: Path
+) -> None:
+    options = (f"model={tiny_bert_folder}", "task=tag", *SMALL)
+    with pytest.raises(InputError, match="only a fresh head that answers whole texts"):
+        tunewright.run(visits(80), out=tmp_path / "head", overrides=(*options, "method=head"))
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text(
+        "".join(json.dumps({"text": f"the film {n}", "entities": []}) + "\n" for n in range(20)), encoding="utf-8"
+    )
+    file = tmp_path / "visits.jsonl"
+    file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in visits(80)), encoding="utf-8")
+    with pytest.raises(InputError, match="no labelled spans in the test rows"):
+        tunewright.run(file, out=tmp_path / "run", overrides=(*options, f"data.test_path={empty}"))
+
+
+def test_cells_of_tables_are_read_and_written(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text(
+        'tokens,id\n"[""the"", ""great"", ""was""]",1\n"[\'of\', \'it\']",2\n', encoding="utf-8"
+    )
+    tunewright.predict_file(run, tmp_path / "new.csv", tmp_path / "out.csv")
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        cells = [json.loads(row["spans"]) for row in csv.DictReader(file)]
+    assert all(isinstance(cell, list) for cell in cells)
+    assert cells[0][0]["text"] == "great"

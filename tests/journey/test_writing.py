@@ -66,3 +66,42 @@ def test_plain_texts_are_learnt_judged_and_gone_on_with(tmp_path: Path, tiny_lla
     chat = [{"prompt": line[:20], "completion": line[20:]} for line in lines]
     handed = tunewright.run(chat, out=tmp_path / "chat", overrides=(*options, "base=run:run", "evaluate.few_shot=0"))
     assert handed["task"] == "chat"
+
+
+def test_texts_in_pieces_are_exported_watched_and_talked_with(tmp_path: Path, tiny_llama_folder: Path) -> None:
+    from tunewright.chatting import open_talk, reply
+    from tunewright.deploying import export
+    from tunewright.maintaining.watching import watch
+    from tunewright.types import Sampling
+
+    lines = [
+        "wonderful",
+        *(f"the film {number} was good and it was a great movie, wonderful {number}" for number in range(80)),
+    ]
+    (tmp_path / "domain.txt").write_text("\n".join(lines), encoding="utf-8")
+    options = [one for one in SMALL if not one.startswith(("task", "evaluate.few_shot"))]
+    tunewright.run(
+        tmp_path / "domain.txt",
+        out=tmp_path / "run",
+        overrides=(f"model={tiny_llama_folder}", *options, "encode.max_length=12"),
+    )
+    assert export(tmp_path / "run", tmp_path / "out")["certificate"]["passed"]
+    assert not watch(tmp_path / "run", tmp_path / "domain.txt")["is_alarm"]
+    talk = open_talk(tmp_path / "run", sampling=Sampling(max_tokens=4))
+    try:
+        [said] = reply(talk, ["the film"])
+    finally:
+        talk.close()
+    assert isinstance(said["tuned"], str)
+
+
+def test_a_summary_is_asked_for_as_it_was_learnt(run: Path) -> None:
+    from tunewright.chatting import open_talk
+    from tunewright.types import Sampling
+
+    talk = open_talk(run, sampling=Sampling(max_tokens=2))
+    try:
+        list(talk.say("tuned", "Long."))
+        assert talk._messages["tuned"][0]["content"] == "Summarise.\n\nLong."
+    finally:
+        talk.close()

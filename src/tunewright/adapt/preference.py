@@ -59,12 +59,7 @@ def read_preference(fields: Row, system: str) -> tuple[list[dict[str, Any]], str
 
 def _answer(value: object, field: str) -> tuple[list[Any], str]:
     """The turns before an answer, where they come with it, and its text."""
-    if isinstance(value, str):
-        try:
-            parsed: object = json.loads(value) if value[:1] in "[{" else value
-        except (ValueError, RecursionError):
-            parsed = value
-        value = parsed if isinstance(parsed, list | dict) else value
+    value = _unwrapped(value)
     before: list[Any] = []
     if isinstance(value, list | tuple):
         turns = list(value)
@@ -76,6 +71,19 @@ def _answer(value: object, field: str) -> tuple[list[Any], str]:
     return before, value
 
 
+def _unwrapped(value: object) -> object:
+    """Messages that are written out in a cell; any other text as it is, also where it is JSON."""
+    if not isinstance(value, str) or value[:1] not in ("[", "{"):
+        return value
+    try:
+        parsed: object = json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+    turns = parsed if isinstance(parsed, list) else [parsed]
+    are_turns = bool(turns) and all(isinstance(turn, Mapping) and {"role", "from"} & turn.keys() for turn in turns)
+    return parsed if are_turns else value
+
+
 def _asked(fields: Row, before: list[Any], other: list[Any], system: str) -> list[dict[str, Any]]:
     if before or other:
         if before != other:
@@ -83,6 +91,8 @@ def _asked(fields: Row, before: list[Any], other: list[Any], system: str) -> lis
         return read_request("messages", {**fields, "messages": before}, system)
     if fields.get("messages") not in (None, ""):
         return read_request("messages", fields, system)
+    if isinstance(asked := _unwrapped(fields.get("prompt")), list | tuple):
+        return read_request("messages", {**fields, "messages": asked}, system)
     form = "instruction" if fields.get("instruction") not in (None, "") else "prompt"
     return read_request(form, fields, system)
 

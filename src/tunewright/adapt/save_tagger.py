@@ -107,7 +107,8 @@ def save_tagger(draft: Draft, module: torch.nn.Module, task: TagTask, base: Base
     )
     if stock_class:
         config["architectures"] = [stock_class]
-        config[dropout[0]] = module.head.dropout.p
+        if dropout[0] == "classifier_dropout":  # not where it is that of every layer, too
+            config[dropout[0]] = module.head.dropout.p
     draft.write_json("config.json", config)
     draft.write_json(
         CARD,

@@ -157,15 +157,22 @@ def _words(value: object, what: str) -> list[str]:
 
 def _listed(value: object) -> list[Any]:
     if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            raise ValueError("not a JSON list") from None
+        value = _parsed(value)
     if not isinstance(value, list | tuple):
         raise ValueError("no list")
     if any(isinstance(each, Mapping) and "result" in each for each in value):
         return _from_label_studio(value)
     return list(value)
+
+
+def _parsed(value: str) -> object:
+    """A list written out in a cell, as JSON or as Python writes it. ValueError says that it is none."""
+    for text in (value, value.replace("'", '"')):
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            continue
+    raise ValueError("not a JSON list")
 
 
 def _from_label_studio(annotations: Sequence[Any]) -> list[Any]:

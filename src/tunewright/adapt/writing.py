@@ -156,6 +156,10 @@ class Writing:
 
     def gold(self, rows: pa.Table) -> Answer:
         """The last answer of each row."""
+        return self.written(rows)
+
+    def written(self, rows: pa.Table) -> Text:
+        """The last answer of each row, as text."""
         texts = tuple(split_last(messages)[1] for messages in self.dialogues(rows))
         return Text(texts, np.zeros(len(texts), dtype=np.int64), np.ones(len(texts), dtype=np.bool_))
 

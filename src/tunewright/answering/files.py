@@ -15,6 +15,10 @@ SEPARATOR = "|"
 WRITERS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 
 
+class Records(list[object]):
+    """A list that is JSON in a cell of a table, also where it is empty."""
+
+
 def write_rows(target: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
     """Write the rows to ``target`` by its suffix, one of ``WRITERS``; nothing stands there until all are written."""
     with writing(target) as temporary:
@@ -53,6 +57,8 @@ def _write_parquet(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
 
 
 def _cell(value: object) -> object:
+    if isinstance(value, Records):
+        return json.dumps(value, ensure_ascii=False)
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return SEPARATOR.join(value)
     if isinstance(value, dict | list):

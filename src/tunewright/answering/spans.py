@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tunewright.adapt.save_tagger import TunedTagger, load_tagger
+from tunewright.adapt.spans import join_words
 from tunewright.answering.base import Evidence, Prediction, Request, text_column
-from tunewright.data.profile import column_value, flatten
+from tunewright.answering.files import Records
+from tunewright.data.profile import as_list, column_value, flatten
 from tunewright.evaluate.config import Evaluate
 from tunewright.infer.tagging import find_spans
 from tunewright.store.run import RESULT, read_document
@@ -36,19 +38,18 @@ class SpanAnswerer:
     ) -> Callable[[Row], Request | None]:
         """The text column that the model was tuned on, ``text``, or the only one; or a list of words in ``tokens``."""
         known = (read_document(self._run / RESULT) or {}).get("data", {}).get("columns", {})
-        words = next((name for name in (known.get("tokens"), "tokens", "words") if name in columns), None)
-        column = (
-            words
-            if words is not None and "text" not in columns
-            else text_column(known.get("text", "text"), columns, file)
+        columns = [*dict.fromkeys([*columns, *(profile.name for profile in profiles)])]  # also those within objects
+        tuned_on, words = (
+            known.get("text"),
+            next((name for name in (known.get("tokens"), "tokens", "words") if name in columns), None),
         )
+        has_text = tuned_on in columns or "text" in columns
+        column = words if words is not None and not has_text else text_column(tuned_on or "text", columns, file)
 
         def read(fields: Row) -> Request | None:
             value = column_value(flatten(fields), str(column))
-            if isinstance(value, list):
-                from tunewright.adapt.spans import join_words
-
-                value = join_words([str(word) for word in value if str(word).strip()])[0]
+            if column == words and (listed := as_list(value)) is not None:
+                value = join_words([str(word) for word in listed if str(word).strip()])[0]
             return None if value is None else self.request(str(value))
 
         return read
@@ -67,7 +68,7 @@ class SpanAnswerer:
         predictions: list[Prediction] = [{"spans": None} for _ in requests]
         texts = [str(each.text) for each in requests if each is not None]
         for index, spans in zip(usable, label_spans(self._tuned, texts, tell), strict=True):
-            predictions[index] = {"spans": spans}
+            predictions[index] = {"spans": Records(spans)}
         return predictions
 
     def classify(self, requests: Sequence[Request], tell: Tell) -> Classified | None:

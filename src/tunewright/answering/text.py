@@ -56,6 +56,8 @@ class TextAnswerer:
 
     def prepared(self, rows: pa.Table) -> list[Request]:
         """The dialogues up to the user's last turn."""
+        if not self.task.converses:
+            return [_request(self.task.asked(text)) for text in self.task.texts(rows)]
         return [_request(to_answer(messages)) for messages in self.task.dialogues(rows)]
 
     def answer(self, requests: Sequence[Request | None], tell: Tell) -> list[Prediction]:
@@ -79,12 +81,17 @@ class TextAnswerer:
 
     def evidence(self, rows: pa.Table, config: Evaluate.Config, tell: Tell) -> Evidence:
         """The likelihood of the reference answers, which decides, and answers of its own to a sample of the dialogues."""
+        from tunewright.judging.preferences import prefers
         from tunewright.judging.speaker import Reader, Speaker
 
         model = self._run / "model"
         speaker = Speaker(self._run.name, Reader(model, tell, self.task.template), read_max_positions(model))
         dialogues = self.task.dialogues(rows)
         chosen = sample_rows(len(dialogues), config.generated_rows, config.seed)
+        decisive = prefers(self.task, model, rows, tell)
+        if decisive is not None:
+            said = speaker.answers([split_last(dialogues[row])[0] for row in chosen], config.sampling)
+            return Evidence(decisive, said, chosen)
         return Evidence(
             speaker.likelihood(dialogues, self.task.learnt, "the test dialogues"),
             speaker.answers([split_last(dialogues[row])[0] for row in chosen], config.sampling),

@@ -67,6 +67,10 @@ def map_columns(
             )
             for name in found
         ]
+    for name in [name for name in columns if name not in told and not fields[name].required]:
+        if any(columns[name] not in entry.columns for entry in inputs):  # nobody asked for it, and not all have it
+            del columns[name]
+    choices = [each for each in choices if each.path.removeprefix("data.columns.") in columns or each in split_choice]
     _require_everywhere(columns, [name for name in (split_column, group_column) if name], inputs)
     return Mapped(columns, split_column, group_column, tuple(choices))
 

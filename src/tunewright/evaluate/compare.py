@@ -57,7 +57,7 @@ def compare(
     samples = bootstrap(
         observed, affordable_resamples(min(num_resamples, scored.max_resamples), len(gold)), seed, share
     )
-    merits = [_merit(answer, gold) for answer in systems]
+    merits = [_merit(answer, gold, is_share=scored.is_share_of_rows) for answer in systems]
     table = []
     for column in range(1, len(systems)):
         differences, merit = samples[:, 0] - samples[:, column], merits[0] - merits[column]
@@ -90,7 +90,7 @@ def compare(
     )
 
 
-def _merit(answer: Answer, gold: Answer) -> Floats:
+def _merit(answer: Answer, gold: Answer, *, is_share: bool = False) -> Floats:
     """What each row does for its system: 1 where it is answered rightly, or minus its nats, or its wrong spans."""
     if isinstance(answer, Likelihood):
         return -answer.nll
@@ -101,7 +101,7 @@ def _merit(answer: Answer, gold: Answer) -> Floats:
         assert isinstance(gold, Spans), type(gold)
         hits, answered, right = count_spans(answer, gold).sum(axis=2).T
         errors: Floats = answered + right - 2 * hits
-        return -errors
+        return (errors == 0).astype(np.float64) if is_share else -errors
     assert isinstance(answer, Classified), type(answer)
     assert isinstance(gold, Classified), type(gold)
     return row_hits(answer, gold).astype(np.float64)

@@ -31,7 +31,7 @@ from tunewright.types import AnsweredRow, Check, Choice, Preferred, Report, Rete
 if TYPE_CHECKING:
     from tunewright.types import Ints
 
-TUNED = "tuned"
+TUNED, PRIMARY = "tuned", "preference_accuracy"
 NUM_SHOWN = 20
 
 
@@ -60,6 +60,14 @@ def evaluate_preferences(  # noqa: PLR0913 - collaborators are arguments
         if not len(rows[split]):
             problem = f"there are no {split} rows"
             raise InputError(problem, where="evaluate", given="0 rows", allowed="1 or more", hint=hint)
+    if config.metric not in ("auto", PRIMARY):
+        raise InputError(
+            "this metric has other units for other systems, and cannot decide between them",
+            where="evaluate.metric",
+            given=config.metric,
+            allowed=PRIMARY,
+            hint="evaluate.metric=auto",
+        )
     primary = choose_primary(config.metric, rows["train"])
     metric = str(primary.value)
     reported = fitting_metrics((metric, *metrics), rows["test"])
@@ -68,7 +76,9 @@ def evaluate_preferences(  # noqa: PLR0913 - collaborators are arguments
         for split in ("validation", "test")
     }
     scored = {
-        split: {name: score(answer, rows[split], reported) for name, answer in each.items()}
+        split: {
+            name: score(answer, rows[split], reported if name == TUNED else [metric]) for name, answer in each.items()
+        }
         for split, each in found.items()
     }
     asked = sample_rows(len(references), config.generated_rows, config.seed)

@@ -152,7 +152,13 @@ def find_worst_spans(answer: Spans, gold: Spans, texts: Sequence[str], num_rows:
             wrong.append((max(mistaken, default=0.0), row))
     wrong.sort(key=lambda each: (-each[0], each[1]))
     return tuple(
-        WorstRow(row, show_spans(gold.found[row], texts[row]), show_spans(answer.found[row], texts[row]), confidence)
+        WorstRow(
+            row,
+            show_spans(gold.found[row], texts[row]),
+            show_spans(answer.found[row], texts[row]),
+            confidence,
+            quotes=True,
+        )
         for confidence, row in wrong[:num_rows]
     )
 

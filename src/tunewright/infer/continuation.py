@@ -31,7 +31,9 @@ class Continuation:
         """Token ids that the model goes on from."""
         text = "".join(str(message["content"]) for message in messages)
         [(ids, _)] = locate(self._tokenizer, [text])
-        return [*frame_of(self._tokenizer).before, *ids]
+        return [*frame_of(self._tokenizer).before, *ids] or list(
+            self.stop_ids
+        )  # a text begins behind the end of another
 
     def encode(
         self, messages: Sequence[Message], tokenizer: Any = None, tools: Sequence[Any] | None = None

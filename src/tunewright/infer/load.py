@@ -98,7 +98,7 @@ def tokenize(tokenizer: Any, texts: Sequence[str], max_length: int | None) -> li
     tokenizer leaves nothing is read as one end-of-text token: every row has a state to pool.
     """
     options = {} if max_length is None else {"truncation": True, "max_length": max_length}
-    spelled = _spelled_in_one(tokenizer)
+    spelled = spelled_in_one(tokenizer)
     ids: list[list[int]] = _as_text(tokenizer, texts, **options)["input_ids"]
     if spelled:
         own = tokenizer.num_special_tokens_to_add()
@@ -111,8 +111,8 @@ def tokenize(tokenizer: Any, texts: Sequence[str], max_length: int | None) -> li
 def spell(tokenizer: Any, text: str) -> list[int]:
     """Token ids of a piece of text without anything around it; what it spells of a control token is plain text."""
     ids: list[int] = _as_text(tokenizer, [text], add_special_tokens=False)["input_ids"][0]
-    spelled = _spelled_in_one(tokenizer)
-    return _letters(tokenizer, ids, spelled) if spelled.intersection(ids) else ids
+    spelled = spelled_in_one(tokenizer)
+    return letters(tokenizer, ids, spelled) if spelled.intersection(ids) else ids
 
 
 @lru_cache(maxsize=4)
@@ -135,7 +135,7 @@ def _as_text(tokenizer: Any, texts: Sequence[str], **options: Any) -> Any:
 
 
 @lru_cache(maxsize=4)
-def _spelled_in_one(tokenizer: Any) -> frozenset[int]:
+def spelled_in_one(tokenizer: Any) -> frozenset[int]:
     """The control tokens that are pieces of the vocabulary, too, so that their spelling gives them even as plain text."""
     control = control_tokens(tokenizer)
     names = tokenizer.convert_ids_to_tokens(sorted(control))
@@ -149,12 +149,13 @@ def _spelled_out(tokenizer: Any, text: str, spelled: frozenset[int], max_length:
     found = _as_text(tokenizer, [text], return_special_tokens_mask=True)
     ids, own = found["input_ids"][0], found["special_tokens_mask"][0]
     start, end = own.index(0), len(own) - own[::-1].index(0)
-    body = _letters(tokenizer, ids[start:end], spelled)
+    body = letters(tokenizer, ids[start:end], spelled)
     room = len(body) if max_length is None else max_length - start - (len(ids) - end)
     return [*ids[:start], *body[:room], *ids[end:]]
 
 
-def _letters(tokenizer: Any, ids: Sequence[int], spelled: frozenset[int]) -> list[int]:
+def letters(tokenizer: Any, ids: Sequence[int], spelled: frozenset[int]) -> list[int]:
+    """The ids with each of ``spelled`` written letter by letter."""
     body: list[int] = []
     for token in ids:
         letters = list(tokenizer.convert_ids_to_tokens(token)) if token in spelled else []

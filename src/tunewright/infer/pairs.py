@@ -27,7 +27,7 @@ def is_whole(targets: Any) -> bool:
 
 
 def kept_tokens(targets: Any, most: int) -> Ints:
-    """The places of at most ``most`` tokens of a pair: the end of the prompt, and the beginning of both answers."""
+    """The places of at most ``most`` tokens of a pair: the prompt's first token and its end, the beginning of both answers."""
     numbers = np.maximum(np.asarray(targets), 0).astype(np.int64)
     chosen, rejected = np.flatnonzero(numbers >= BEGINS).tolist()
     lengths = chosen, rejected - chosen, len(numbers) - rejected
@@ -38,5 +38,10 @@ def kept_tokens(targets: Any, most: int) -> Ints:
     first = min(lengths[1], max(room // 2, room - lengths[2]))
     second = min(lengths[2], room - first)
     return np.concatenate(
-        [np.arange(chosen - prompt, chosen), np.arange(chosen, chosen + first), np.arange(rejected, rejected + second)]
+        [
+            np.arange(1),
+            np.arange(chosen - prompt + 1, chosen),
+            np.arange(chosen, chosen + first),
+            np.arange(rejected, rejected + second),
+        ]
     )

@@ -57,10 +57,15 @@ def _cut(units: Sequence[Unit], num_tokens: int, room: int) -> list[tuple[int, i
     if not units:
         return []
     found = list(windows(num_tokens, room))
-    middle = np.array([unit.token for unit in units])
-    margins = np.stack([np.minimum(middle - start, end - 1 - middle) for start, end in found])
-    owner = margins.argmax(axis=0)
-    parts = [(start, end, np.flatnonzero(owner == at).tolist()) for at, (start, end) in enumerate(found)]
+    tokens = np.array([unit.token for unit in units])
+    owner, farthest = np.zeros(len(units), np.int64), np.full(len(units), -1)
+    for number, (start, end) in enumerate(found):
+        inside = slice(*np.searchsorted(tokens, [start, end]).tolist())
+        margin = np.minimum(tokens[inside] - start, end - 1 - tokens[inside])
+        is_farther = margin > farthest[inside]
+        owner[inside][is_farther], farthest[inside][is_farther] = number, margin[is_farther]
+    bounds = np.searchsorted(owner, np.arange(len(found) + 1))
+    parts = [(*window, list(range(*bounds[at : at + 2].tolist()))) for at, window in enumerate(found)]
     return [part for part in parts if part[2]]
 
 

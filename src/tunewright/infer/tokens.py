@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from tunewright.infer.load import letters, spelled_in_one
+
 OVERLAP = 4
 """A quarter of a window is read a second time by the next: no word is judged without some text on both sides."""
 
@@ -49,7 +51,18 @@ def locate(tokenizer: Any, texts: Sequence[str]) -> list[tuple[list[int], list[t
         split_special_tokens=True,
     )
     places = [[(int(start), int(end)) for start, end in row] for row in found["offset_mapping"]]
-    return list(zip(found["input_ids"], places, strict=True))
+    spelled = spelled_in_one(tokenizer)
+    pairs = zip(found["input_ids"], places, strict=True)
+    return [_spelled_out(tokenizer, *pair, spelled) if spelled.intersection(pair[0]) else pair for pair in pairs]
+
+
+def _spelled_out(
+    tokenizer: Any, ids: Sequence[int], places: Sequence[tuple[int, int]], spelled: frozenset[int]
+) -> tuple[list[int], list[tuple[int, int]]]:
+    """Each control token that a text spells as its letters, which all stand where it stood."""
+    pieces = [letters(tokenizer, [token], spelled) for token in ids]
+    where = [place for place, piece in zip(places, pieces, strict=True) for _ in piece]
+    return [token for piece in pieces for token in piece], where
 
 
 def windows(num_tokens: int, room: int) -> Iterator[tuple[int, int]]:

@@ -10,6 +10,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from unicodedata import category
 
 UNSPACED = r"\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 """Characters of scripts that are written without spaces between words, as a class of a regular expression."""
@@ -26,8 +27,20 @@ class Unit:
 
 
 def find_words(text: str) -> list[tuple[int, int]]:
-    """Start and end of each word, in order."""
-    return [match.span() for match in _WORD.finditer(text)]
+    """Start and end of each word, in order; marks that combine with a letter belong to its word."""
+    found: list[tuple[int, int]] = []
+    goes_on = False
+    for match in _WORD.finditer(text):
+        start, end = match.span()
+        touches = bool(found) and found[-1][1] == start
+        combines = not text[start].isalnum() and category(text[start]).startswith("M")
+        if touches and (combines or (goes_on and text[start].isalnum() and not is_unspaced(text[start]))):
+            found[-1] = found[-1][0], end
+            goes_on = True
+            continue
+        found.append((start, end))
+        goes_on = False
+    return found
 
 
 def is_unspaced(character: str) -> bool:

@@ -13,13 +13,14 @@ import torch
 
 from tunewright import extensions
 from tunewright.config.base import AUTO
+from tunewright.errors import InputError
 from tunewright.evaluate.config import Evaluate
 from tunewright.evaluate.diagnose import Curves
 from tunewright.evaluate.score import choose_primary, fitting_metrics, metric_named, score
 from tunewright.evaluate.threshold import choose_thresholds
 from tunewright.infer.predict import predict_logits
 from tunewright.train.batches import Examples
-from tunewright.types import Answer, Choice, Dataset, Floats, Label, Labels, Likelihood, Text
+from tunewright.types import Answer, Choice, Dataset, Floats, Label, Labels, Likelihood, Spans, Text
 
 CHEAP = (
     "accuracy",
@@ -95,6 +96,8 @@ def validation_score(task: Any, dataset: Dataset, requested: str) -> Following:
     gold: Any = task.gold(dataset.table("validation"))
     if isinstance(gold, Text):
         return _likelihood_score(task)
+    if isinstance(gold, Spans):
+        _require_spans(task, dataset)
     declared, higher_is_better = declared_metric(task, dataset, requested)
     names = fitting_metrics([str(declared.value), *CHEAP], gold)
 
@@ -102,6 +105,19 @@ def validation_score(task: Any, dataset: Dataset, requested: str) -> Following:
         return score(task.decode(logits), gold, names)
 
     return scored, declared, higher_is_better
+
+
+def _require_spans(task: Any, dataset: Dataset) -> None:
+    """Raise InputError before anything is trained for a split in which there is nothing to find."""
+    for split, count in dataset.splits.items():
+        if count and not any(task.gold(dataset.table(split)).found):
+            raise InputError(
+                f"there are no labelled spans in the {split} rows",
+                where=", ".join(file.path for file in dataset.files) or "data",
+                given=f"{count:,} rows, 0 spans",
+                allowed="rows of which some have spans",
+                hint=f"more rows with spans, or data.{split}=0.3" if split != "train" else "data.path=FILE",
+            )
 
 
 def _likelihood_score(task: Any) -> Following:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from tunewright import extensions
 from tunewright.adapt.dialogue import split_last
 from tunewright.adapt.pairs import PairModel
+from tunewright.adapt.preference_encoder import PreferenceEncoder
 from tunewright.evaluate.preferences import evaluate_preferences
 from tunewright.evaluate.retention import retention
 from tunewright.evaluate.verdict import UNTOUCHED_BASE
@@ -18,8 +21,9 @@ from tunewright.infer.predict import predict_logits
 from tunewright.judging.case import Case
 from tunewright.judging.followed import curves_of, declared_metric
 from tunewright.judging.speaker import Reader, Speaker
+from tunewright.model.inspect import read_max_positions
 from tunewright.train.batches import read_examples, token_weights
-from tunewright.types import Floats, Ints, Preferred, Report, Retention, Text
+from tunewright.types import Floats, Ints, Preferred, Report, Retention, Tell, Text
 
 LENGTH = "answer_length"
 
@@ -83,6 +87,20 @@ def judge_preferences(case: Case) -> Report:
         tell=case.tell,
         retention=retained,
     )
+
+
+def prefers(task: Any, model: Path, rows: Any, tell: Tell) -> Preferred | None:
+    """Which answer a model finds likelier by token, where its task is to prefer one; another base may stand behind a rival."""
+    if not isinstance(task.gold(rows), Preferred):
+        return None
+    reader = Reader(model, tell, task.template)
+    encoder = PreferenceEncoder(task, reader.template)
+    limit = read_max_positions(model)
+    examples = [one if len(one.ids) <= limit else encoder.cut(one, limit) for one in encoder.encode(rows)]
+    weights = [torch.tensor(one.target) for one in examples]
+    found = predict_logits(PairModel(reader.model), [one.ids for one in examples], weights=weights, tell=tell)
+    means = found.reshape(-1, 6)[:, :2] / found.reshape(-1, 6)[:, 2:4].clip(min=1)
+    return Preferred(means[:, 0] - means[:, 1])
 
 
 def _answers(rows: Any) -> tuple[list[str], list[str]]:

@@ -24,6 +24,9 @@ from tunewright.types import Batch, Ints, Report, Spans
 MOST_ROWS = 2_000
 """Training rows from which the means of the untouched base are taken."""
 
+ROWS_AT_ONCE = 100
+"""Rows whose states are in memory at once."""
+
 SCALES = (5.0, 10.0, 20.0, 40.0)
 
 
@@ -116,16 +119,24 @@ class _Untouched:
         examples = [one if len(one.ids) <= limit else encoder.cut(one, limit) for one in encoder.encode(rows)]
         places = [np.flatnonzero(one.target).tolist() for one in examples]
         label = "the untouched base: reading training words"
-        states = np.concatenate(word_logits(_States(trunk), [one.ids for one in examples], places, case.tell, label))
-        right = np.concatenate([np.array(one.target)[at] for one, at in zip(examples, places, strict=True)])
-        numbers = right.astype(np.int64) - 1
-        counts = np.bincount(numbers, minlength=len(tags.names))
-        sums = np.zeros((len(tags.names), states.shape[1]))
-        np.add.at(sums, numbers, states)
+        counts, sums, reader = np.zeros(len(tags.names)), None, _States(trunk)
+        for start in range(0, len(examples), ROWS_AT_ONCE):
+            part, at = examples[start : start + ROWS_AT_ONCE], places[start : start + ROWS_AT_ONCE]
+            states = np.concatenate(word_logits(reader, [one.ids for one in part], at, case.tell, label))
+            right = np.concatenate([np.array(one.target)[here] for one, here in zip(part, at, strict=True)])
+            numbers = right.astype(np.int64) - 1
+            counts += np.bincount(numbers, minlength=len(tags.names))
+            sums = np.zeros((len(tags.names), states.shape[1])) if sums is None else sums
+            np.add.at(sums, numbers, states)
+        assert sums is not None
         shares = (counts + 0.5) / (counts.sum() + 0.5 * len(counts))
         means, middle, logs = (
             torch.from_numpy(each).float()
-            for each in (sums / np.maximum(counts, 1)[:, np.newaxis], states.mean(axis=0), np.log(shares))
+            for each in (
+                sums / np.maximum(counts, 1)[:, np.newaxis],
+                sums.sum(axis=0) / max(1.0, counts.sum()),
+                np.log(shares),
+            )
         )
         made = cls(case, _Means(trunk, means, middle, logs), tokenizer, tags)
         made.choose_scale(case.task.texts(rows)[:400], case.task.gold(rows.slice(0, 400)))

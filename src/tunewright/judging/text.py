@@ -112,7 +112,10 @@ def _prompts(case: Case, split: str, rows: Ints) -> list[list[Message]]:
 def _parts(case: Case, messages: Sequence[Message]) -> list[tuple[str, bool]]:
     """The dialogue in parts, each with whether it is an answer to predict."""
     learnt = case.task.learnt(messages)
-    return [(str(message["content"]), index in learnt) for index, message in enumerate(messages)]
+    parts = [(str(message["content"]), index in learnt) for index, message in enumerate(messages)]
+    if all(wanted for _, wanted in parts):  # one text in pieces has one end
+        return [("".join(text for text, _ in parts), True)]
+    return parts
 
 
 def _gold(case: Case, base: Speaker) -> Text:

@@ -13,10 +13,10 @@ import numpy as np
 from tunewright.answering.base import open_answerer
 from tunewright.data.duplicates import hash_text, normalise
 from tunewright.data.prepare import open_dataset
-from tunewright.evaluate.checks import check_against
+from tunewright.evaluate.checks import check_against, check_going_on
 from tunewright.evaluate.compare import compare
 from tunewright.evaluate.config import Evaluate
-from tunewright.types import Answer, Check, Classified, Comparison, Label, Labels, Tell
+from tunewright.types import Answer, Check, Classified, Comparison, Label, Labels, Spans, Tell
 
 SEEN = ("train", "validation")
 
@@ -64,7 +64,10 @@ def contest(live: Path, challenger: Path, result: Mapping[str, Any], opponent: s
     )
     checks: tuple[Check, ...] = ()
     if ours.written is not None and theirs.written is not None:
-        checks = check_against(config, ours.written, theirs.written, gold.take(ours.rows), opponent)
+        written = task.written(rows).take(ours.rows)
+        checks = check_going_on(ours.written, written)
+        if task.finishes:
+            checks = check_against(config, ours.written, theirs.written, written, opponent)
     return Contest(comparison, checks, len(fair))
 
 
@@ -87,6 +90,10 @@ def _marks(fields: Mapping[str, object], task: Any) -> list[Mark]:
 def _alike(*answers: Answer) -> Sequence[Answer]:
     """The answers, of which the last is the right one; labels over all names of any of them, in the form of the right ones."""
     gold = answers[-1]
+    if isinstance(gold, Spans):
+        spans = [each for each in answers if isinstance(each, Spans)]
+        every = tuple(dict.fromkeys(name for each in (gold, *reversed(spans)) for name in each.names))
+        return [Spans(every, each.found) for each in spans]
     if not isinstance(gold, Label | Labels):
         return answers
     chosen = [each for each in answers if isinstance(each, Label | Labels)]

@@ -189,4 +189,9 @@ class Policy:
             text = error.pop("text", None)
             if self.rows == "text" and isinstance(text, str):
                 error["text"] = self.text(text)
+            if error.get("quotes") is True:
+                for key in ("gold", "answered"):
+                    said = error.pop(key, None)
+                    if self.rows == "text" and isinstance(said, str):
+                        error[key] = self.text(said)
         return kept

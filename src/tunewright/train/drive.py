@@ -164,8 +164,10 @@ class Drive:
         with self.average.standing_in():
             outputs = self.ranks.predict(validation)
         metrics = dict(self.watch.score(outputs))
-        loss, count = self.loop.loss_function.judge(torch.from_numpy(outputs), {"target": validation.targets})
-        metrics["loss"] = float(loss / count)
+        metrics["loss"] = float("nan")
+        if len(validation):
+            loss, count = self.loop.loss_function.judge(torch.from_numpy(outputs), {"target": validation.targets})
+            metrics["loss"] = float(loss / count)
         value = metrics[self.watch.metric]
         return Evaluation(
             step=self.loop.step,

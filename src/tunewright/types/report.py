@@ -107,12 +107,16 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True)
 class WorstRow:
-    """A row that the tuned model got wrong with confidence: its index in the judged rows, and what was said."""
+    """A row that the tuned model got wrong with confidence: its index in the judged rows, and what was said.
+
+    ``quotes`` says that both answers hold words of the text, which are as private as the text.
+    """
 
     index: int
     gold: str
     answered: str
     confidence: float
+    quotes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,3 +97,8 @@ def test_baselines_of_texts_are_chosen_by_their_kind() -> None:
     assert choose_writers(["lead"], ()) == ("lead",)
     with pytest.raises(InputError, match="does not answer with text"):
         choose_writers(["majority"], ())
+
+
+def test_a_rating_beside_a_title_is_what_is_to_be_learnt() -> None:
+    assert recognised("title", "content").confidence == 0.9
+    assert recognised("title", "content", "rating").confidence < 0.85

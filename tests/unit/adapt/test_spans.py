@@ -105,6 +105,12 @@ def test_words_are_runs_of_letters_marks_and_single_characters() -> None:
     ]  # fmt: skip
 
 
+def test_marks_that_combine_belong_to_their_word() -> None:
+    for word in ("दिल्ली", "cafe\u0301s", "مُحَمَّد"):
+        assert [word[start:end] for start, end in find_words(word)] == [word]
+    assert find_words("\u0301x") == [(0, 1), (1, 2)]
+
+
 def test_words_that_share_a_token_are_one_and_those_without_are_left_out() -> None:
     text = "中国人 is\u200b x"
     offsets = [(0, 2), (2, 3), (3, 6), (7, 9)]
@@ -135,6 +141,12 @@ def test_columns_are_recognised() -> None:
     assert recognised([{"text": "Ada", "label": "a"}]) is None
 
 
+def test_cells_as_python_writes_them_are_read() -> None:
+    row = {"tokens": "['Ada', 'slept']", "tags": "['B-x', 'O']"}
+    assert read_spans("tokens", row) == ("Ada slept", [Span(0, 3, "x")])
+
+
 def test_a_form_is_chosen_by_its_columns() -> None:
+    assert Tag().tuned_to([], {"tags": "pos_tags"})[0].form == "tokens"
     assert Tag().tuned_to([], {"tokens": "words", "tags": "pos"})[0].form == "tokens"
     assert Tag().tuned_to([], {"spans": "entities", "text": "t"})[0].form == "spans"

@@ -73,3 +73,10 @@ def test_a_sentence_that_is_too_long_is_left_out(tmp_path: Path) -> None:
     first, second = Conll(Conll.Config(max_row_bytes=1000)).read(path)
     assert getattr(first, "reason", "") == "more than 1,000 bytes"
     assert second.fields["tokens"] == ["short"]
+
+
+def test_comments_that_end_like_a_tag_and_numbers_as_words(tmp_path: Path) -> None:
+    path = tmp_path / "rows.conll"
+    path.write_text("# text = my blood type O\n# sent_id = S-12\n5551234\tB-phone\n42\tO\n", encoding="utf-8")
+    [record] = Conll().read(path)
+    assert record.fields == {"tokens": ["5551234", "42"], "tags": ["B-phone", "O"]}

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from tunewright.errors import InputError
+from tunewright.evaluate.compare import compare
 from tunewright.evaluate.config import Evaluate
+from tunewright.evaluate.score import score
 from tunewright.evaluate.spans import KINDS, count_errors, evaluate_spans, find_worst_spans, score_by_label
-from tunewright.types import Report, Span, Spans
+from tunewright.types import Report, Span, Spans, Tally
 
 LABELS = ("person", "place")
 FIRST = ("Ada", "Bert", "Cleo", "Dora", "小明", "小红")
@@ -103,3 +105,25 @@ def test_what_cannot_be_judged_is_refused() -> None:
     ):
         with pytest.raises(InputError, match=problem):
             judged(0.1, 0.1, config=config)
+
+
+def test_exact_rows_are_compared_by_rows_and_not_by_spans() -> None:
+    """One system has fewer wrong spans in every row, and not one row more that is right."""
+    texts, gold = rows(80, 3)
+    fewer = Spans(LABELS, tuple((found[0],) for found in gold.found))
+    none = Spans(LABELS, ((),) * 80)
+    [comparison] = compare(fewer, {"none": none}, gold, "entity_exact_rows", {"none"}, 0, num_resamples=200)
+    assert comparison.p == 1.0
+    assert comparison.num_discordant == 0
+    [by_spans] = compare(fewer, {"none": none}, gold, "entity_f1", {"none"}, 0, num_resamples=200)
+    assert by_spans.p < 0.05
+    assert len(texts) == 80
+
+
+def test_what_was_not_read_counts_as_missed() -> None:
+    gold = Spans(("a",), ((Span(0, 1, "a"), Span(5, 6, "a")),))
+    tally = Tally(("a",), np.array([[[1.0], [1.0], [1.0]]]), np.zeros(1), np.ones(1, dtype=np.int64))
+    assert score(tally, gold, ["entity_recall", "entity_exact_rows"]) == {
+        "entity_recall": 0.5,
+        "entity_exact_rows": 0.0,
+    }

@@ -84,9 +84,9 @@ class Head:
 
     def wrap(self, module: torch.nn.Module, objective: Objective, seed: int) -> Trainable:
         """The module with a memory for its trunk's states. Raises InputError for a head that came with the base."""
-        if not getattr(module, "trains_head", True):
+        if not getattr(module, "trains_head", True) or not hasattr(module, "pool"):
             raise InputError(
-                "a language model's head came with the base and is not trained alone",
+                "only a fresh head that answers whole texts is trained alone",
                 where="method",
                 given="head",
                 allowed="a task with a fresh head, such as classify",

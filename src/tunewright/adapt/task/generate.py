@@ -32,6 +32,12 @@ PAIRS: Sequence[tuple[str, str]] = (
 """Names of columns of which the second is written from the first."""
 
 
+RATED = frozenset(
+    ("label", "score", "rating", "stars", "star", "category", "class", "sentiment", "标签", "评分", "类别")
+)
+"""Columns beside which two texts are rather read for these."""
+
+
 class Generate(Writing):
     """Writes one text from another, such as a summary or a translation, on a decoder, by the model's own template."""
 
@@ -54,6 +60,7 @@ class Generate(Writing):
     typed = "source"
     noun = "texts"
 
+    stored: Sequence[Field] = (*Writing.stored, Field("source", "text", "What is read."))
     fields: Sequence[Field] = (
         Field("source", "text", "What is read."),
         Field("target", "text", "What is to be written."),
@@ -76,7 +83,8 @@ class Generate(Writing):
                 if "instruction" in by_name:
                     columns["instruction"] = by_name["instruction"].name
                     reasons["instruction"] = "named instruction"
-                return Recognition(columns, 0.9, reasons)
+                others = by_name.keys() - {source, target}
+                return Recognition(columns, 0.8 if others & RATED else 0.9, reasons)
         return None
 
     def tuned_to(
@@ -88,12 +96,13 @@ class Generate(Writing):
     def read(self, fields: Row) -> Row:
         """The source as the user's turn and the target as the answer to it, as JSON; ValueError says why it is unusable."""
         if "messages" in fields:  # a row in canonical form
-            return {"messages": json.dumps(parse(fields["messages"]), ensure_ascii=False)}
+            return {"messages": json.dumps(parse(fields["messages"]), ensure_ascii=False), "source": fields["source"]}
         target = fields.get("target")
         if isinstance(target, list | tuple):
             target = target[0] if target else None
         answered = {"role": "assistant", "content": _text(target, "target")}
-        return {"messages": json.dumps([*self._asked(fields), answered], ensure_ascii=False)}
+        asked = self._asked(fields)
+        return {"messages": json.dumps([*asked, answered], ensure_ascii=False), "source": _source(fields)}
 
     def requests(
         self, profiles: Sequence[ColumnProfile], known: Mapping[str, str]
@@ -119,8 +128,8 @@ class Generate(Writing):
 
     def sources(self, rows: pa.Table) -> list[str]:
         """The sources without the instruction."""
-        prefix = f"{self.config.instruction}\n\n"
-        return [source.removeprefix(prefix) for source in super().sources(rows)]
+        sources: list[str] = rows["source"].to_pylist()
+        return sources
 
     @property
     def metrics(self) -> Sequence[str]:
@@ -133,12 +142,15 @@ class Generate(Writing):
         return (*super().baselines, "lead", "copy_source")
 
     def _asked(self, fields: Row) -> list[dict[str, Any]]:
-        source = fields.get("source")
-        if isinstance(source, list | tuple):
-            source = join_words([str(each) for each in source if str(each).strip()])[0]
-        instruction = fields.get("instruction") or self.config.instruction
-        content = _text(source, "source")
+        instruction, content = fields.get("instruction") or self.config.instruction, _source(fields)
         return [{"role": "user", "content": f"{instruction}\n\n{content}" if instruction else content}]
+
+
+def _source(fields: Row) -> str:
+    source = fields.get("source")
+    if isinstance(source, list | tuple):
+        source = join_words([str(each) for each in source if str(each).strip()])[0]
+    return _text(source, "source")
 
 
 def _text(value: object, field: str) -> str:

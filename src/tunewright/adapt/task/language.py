@@ -12,14 +12,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tunewright.adapt.documents import DocumentEncoder
 from tunewright.adapt.writing import Message, ReadRequest, Writing
 from tunewright.config.base import ComponentConfig, Option
 from tunewright.infer.words import find_words
 from tunewright.seams import RowEncoder
-from tunewright.types import Answer, Base, Choice, ColumnProfile, Dataset, Field, Recognition, Row, Text
+from tunewright.types import Base, Choice, ColumnProfile, Dataset, Field, Recognition, Row
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -133,11 +131,6 @@ class Language(Writing):
         tokenizer = load_tokenizer(base.folder)
         return DocumentEncoder(self.texts, self.template(base.folder, tokenizer), tokenizer)
 
-    def gold(self, rows: pa.Table) -> Answer:
-        """What follows the beginning of each text."""
-        texts = tuple(str(messages[-1]["content"]) for messages in self.dialogues(rows))
-        return Text(texts, np.zeros(len(texts), dtype=np.int64), np.ones(len(texts), dtype=np.bool_))
-
     @property
     def metrics(self) -> Sequence[str]:
         """What is reported, the primary one first."""
@@ -150,7 +143,7 @@ class Language(Writing):
 
 
 def _halves(text: str) -> list[Message]:
-    """The text cut before the word in its middle; one of a single word has nothing to go on from."""
+    """The text cut before the word in its middle, or within a single one: there is something to go on from."""
     words = find_words(text)
-    start = words[len(words) // 2][0] if len(words) > 1 else 0
+    start = words[len(words) // 2][0] if len(words) > 1 else max(1, len(text) // 2)
     return [{"role": "user", "content": text[:start]}, {"role": "assistant", "content": text[start:]}]

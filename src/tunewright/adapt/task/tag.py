@@ -93,7 +93,8 @@ class Tag:
 
     def tuned_to(self, profiles: Sequence[ColumnProfile], columns: Mapping[str, str]) -> tuple[Tag, tuple[Choice, ...]]:
         """This task reading the form to which the columns belong."""
-        form = next((name for name, fields in FORMS.items() if fields[0].name in columns), self.form)
+        named = (name for name, fields in FORMS.items() if any(field.name in columns for field in fields))
+        form = next(named, self.form)
         return Tag(self.config, form), ()
 
     def read(self, fields: Row) -> Row:

@@ -60,7 +60,8 @@ class Conll(BaseSource):
                         raise _broken(f"{file}:{lines.number}", line or "", max(word, tag) + 1)
                     begin = begin or lines.number
                     num_bytes += len(line or "")
-                    sentence.append(row)
+                    if num_bytes <= limit:  # what is longer is left out, and not held either
+                        sentence.append(row)
                 elif sentence and (line is None or not line.strip()):
                     yield self._record(number, sentence, Origin(file, begin), (word, tag), num_bytes)
                     number, sentence, begin, num_bytes = number + 1, [], 0, 0
@@ -89,7 +90,8 @@ class Conll(BaseSource):
         if tag is None:
             raise _broken(str(path), " ".join(rows[0]) if rows else "", 2)
         numbered = [at for at in range(len(rows[0])) if all(row[at : at + 1] and row[at].isdecimal() for row in rows)]
-        return next(at for at in range(len(rows[0])) if at not in numbered and at != tag), tag
+        others = [at for at in range(len(rows[0])) if at != tag]
+        return next((at for at in others if at not in numbered), others[0]), tag
 
 
 def _next(lines: Lines) -> str | None:
@@ -104,11 +106,11 @@ def _next(lines: Lines) -> str | None:
 
 def _split(line: str) -> Sequence[str] | None:
     """The cells of a line; None for one that holds no word."""
-    bare = line.strip()
-    if not bare:
+    bare = line.rstrip()
+    if not bare.strip():
         return None
     cells = bare.split("\t") if "\t" in bare else bare.split()
-    if bare.startswith(_COMMENT) and (cells[0] != "#" or not _TAG.fullmatch(cells[-1])):
+    if bare.startswith(_COMMENT) and ("=" in cells[1:4] or cells[0] != "#" or not _TAG.fullmatch(cells[-1])):
         return None
     return [cell.strip() for cell in cells]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from tunewright.config.base import ComponentConfig, Option
 from tunewright.infer.words import find_words
@@ -30,7 +31,7 @@ class Gazetteer:
         """Nothing here is random, so ``seed`` changes nothing."""
         self.config = config or self.Config()
         self._label: dict[Words, str] = {}
-        self._longest = 0
+        self._lengths: dict[str, list[int]] = {}
         self._names: tuple[str, ...] = ()
 
     def fit(self, texts: Sequence[str], gold: Spans) -> None:
@@ -38,12 +39,12 @@ class Gazetteer:
         self._names = gold.names
         labels: dict[Words, Counter[str]] = defaultdict(Counter)
         for text, spans in zip(texts, gold.found, strict=True):
+            words_of = find_words(text)
+            starts, ends = [start for start, _ in words_of], [end for _, end in words_of]
             for span in spans:
-                words = tuple(
-                    text[start:end] for start, end in find_words(text) if start < span.end and end > span.start
-                )
-                labels[words][span.label] += 1
-        self._longest = max(map(len, labels), default=0)
+                inside = words_of[bisect_right(ends, span.start) : bisect_left(starts, span.end)]
+                labels[tuple(text[start:end] for start, end in inside)][span.label] += 1
+        self._lengths = {first: sorted(sizes, reverse=True) for first, sizes in _sizes(labels).items()}
         places: Counter[Words] = Counter(
             words for text in texts for words, _, _ in self._stretches(text) if words in labels
         )
@@ -66,9 +67,19 @@ class Gazetteer:
                 end = stop
 
     def _stretches(self, text: str) -> Iterator[tuple[Words, int, int]]:
-        """Each stretch of words with its place, those that begin first before the others, the longest of them first."""
+        """Each stretch that may be a name, with its place: in order of their beginnings, the longest first."""
         places = find_words(text)
         words = [text[start:end] for start, end in places]
         for begin in range(len(words)):
-            for stop in range(min(len(words), begin + self._longest), begin, -1):
-                yield tuple(words[begin:stop]), places[begin][0], places[stop - 1][1]
+            for size in self._lengths.get(words[begin], ()):
+                if begin + size <= len(words):
+                    yield tuple(words[begin : begin + size]), places[begin][0], places[begin + size - 1][1]
+
+
+def _sizes(names: Iterable[Words]) -> dict[str, set[int]]:
+    """First word -> how many words the names have that begin with it."""
+    found: dict[str, set[int]] = defaultdict(set)
+    for words in names:
+        if words:
+            found[words[0]].add(len(words))
+    return found

@@ -50,7 +50,7 @@ class PerceptronTagger:
         for number in random.permutation(len(texts)):
             units = _units(texts[number])
             if num_words + len(units) > MOST_WORDS:
-                break
+                continue
             num_words += len(units)
             if units:
                 rows.append(

@@ -18,8 +18,10 @@ class EntityMetric(AdditiveMetric):
 
     def observe(self, answer: Spans | Tally, gold: Spans) -> Floats:
         """Counts[N, 3C]."""
-        counts = answer.counts if isinstance(answer, Tally) else count_spans(answer, gold)
-        return counts.reshape(len(answer), -1)
+        if isinstance(answer, Tally):
+            there = count_spans(gold, gold)[:, 2:]  # all of the text, also what the model did not read of it
+            return np.concatenate([answer.counts[:, :2], there], axis=1).reshape(len(answer), -1)
+        return count_spans(answer, gold).reshape(len(answer), -1)
 
     def combine(self, totals: Floats) -> Floats:
         """Split the sums into the three blocks and ask ``from_counts``."""

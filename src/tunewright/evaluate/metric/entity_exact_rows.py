@@ -18,7 +18,8 @@ class EntityExactRows(MeanMetric):
     def observe(self, answer: Spans | Tally, gold: Spans) -> Floats:
         """(all right or not, 1) per row."""
         if isinstance(answer, Tally):
-            hits, answered, right = (answer.counts[:, block].sum(axis=1) for block in range(3))
+            hits, answered = (answer.counts[:, block].sum(axis=1) for block in range(2))
+            right = np.array([len(spans) for spans in gold.found], dtype=np.float64)
             return mean_statistics((hits == answered) & (hits == right))
         pairs = zip(answer.found, gold.found, strict=True)
         return mean_statistics(np.array([set(given) == set(true) for given, true in pairs], dtype=np.bool_))
