@@ -56,18 +56,7 @@ def evaluate_preferences(  # noqa: PLR0913 - collaborators are arguments
     first two to some test rows, ``references`` the better answers to all of them. Raises InputError where there are no rows.
     """
     rows = {split: gold(split) for split in ("train", "validation", "test")}
-    for split, hint in (("train", "data.path=FILE"), ("test", "data.test=0.2")):
-        if not len(rows[split]):
-            problem = f"there are no {split} rows"
-            raise InputError(problem, where="evaluate", given="0 rows", allowed="1 or more", hint=hint)
-    if config.metric not in ("auto", PRIMARY):
-        raise InputError(
-            "this metric has other units for other systems, and cannot decide between them",
-            where="evaluate.metric",
-            given=config.metric,
-            allowed=PRIMARY,
-            hint="evaluate.metric=auto",
-        )
+    _check(config, rows)
     primary = choose_primary(config.metric, rows["train"])
     metric = str(primary.value)
     reported = fitting_metrics((metric, *metrics), rows["test"])
@@ -126,6 +115,21 @@ def evaluate_preferences(  # noqa: PLR0913 - collaborators are arguments
         choices=(primary, _strongest_choice(strongest, scored["validation"], metric)),
         answered=_answered(asked, prompts, right, said),
     )
+
+
+def _check(config: Evaluate.Config, rows: Mapping[str, Preferred]) -> None:
+    for split, hint in (("train", "data.path=FILE"), ("test", "data.test=0.2")):
+        if not len(rows[split]):
+            problem = f"there are no {split} rows"
+            raise InputError(problem, where="evaluate", given="0 rows", allowed="1 or more", hint=hint)
+    if config.metric not in ("auto", PRIMARY):
+        raise InputError(
+            "this metric has other units for other systems, and cannot decide between them",
+            where="evaluate.metric",
+            given=config.metric,
+            allowed=PRIMARY,
+            hint="evaluate.metric=auto",
+        )
 
 
 def _with_checks(verdict: Verdict, checks: Sequence[Check], *, is_behind: bool) -> Verdict:
