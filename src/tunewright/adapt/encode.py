@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS_AT_ONCE = 2048
+BYTES_AT_ONCE = 1 << 24
+"""Of long rows fewer are read at once: a token takes some sixty bytes while it is a number of Python's."""
+
 WHOLE_SHARE = 0.99
 SHORTEST_LIMIT = 128
 
@@ -238,8 +241,9 @@ def _closed(dataset: Dataset, truncated: int) -> Ledger:
 
 
 def _pieces(rows: pa.Table) -> Iterator[pa.Table]:
-    for start in range(0, rows.num_rows, ROWS_AT_ONCE):
-        yield rows.slice(start, ROWS_AT_ONCE)
+    size = max(1, min(ROWS_AT_ONCE, BYTES_AT_ONCE * rows.num_rows // max(1, rows.nbytes)))
+    for start in range(0, rows.num_rows, size):
+        yield rows.slice(start, size)
 
 
 def bin_edge(length: int) -> int:

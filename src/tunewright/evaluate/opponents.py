@@ -11,7 +11,7 @@ from tunewright import extensions
 from tunewright.errors import InputError
 from tunewright.evaluate.out_of_fold import FitPredict
 from tunewright.evaluate.score import better_first
-from tunewright.evaluate.verdict import UNTOUCHED_BASE
+from tunewright.evaluate.verdict import UNTOUCHED_BASE, show_value
 from tunewright.seams import Baseline, Encoder
 from tunewright.types import Choice, Classified, Tell, Text
 
@@ -61,6 +61,19 @@ def choose_opponents(
         )
     left = tuple(name for name in names if name not in needing)
     return Choice(PATH, left, f"left out, as there are no embeddings of the base: {', '.join(needing)}")
+
+
+def describe_strongest(
+    strongest: Sequence[str], validation: Mapping[str, Mapping[str, float | None]], metric: str
+) -> Choice:
+    """The baseline that decides beside the untouched base, with its score on the validation rows, as a choice."""
+    path = "evaluate.strongest_baseline"
+    value = validation.get(strongest[0], {}).get(metric) if len(strongest) == 1 else None
+    if value is None:
+        reason = "there is no validation score to choose by: all of them have to be beaten"
+        return Choice(path, tuple(strongest), reason)
+    reason = f"{show_value(metric, value)} {metric} on the validation rows, the most of the baselines"
+    return Choice(path, strongest[0], reason)
 
 
 def choose_writers(requested: str | Sequence[str], of_task: Sequence[str]) -> tuple[str, ...]:

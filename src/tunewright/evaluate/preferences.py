@@ -21,12 +21,24 @@ from tunewright.evaluate.compare import compare
 from tunewright.evaluate.config import Evaluate
 from tunewright.evaluate.diagnose import Curves, Symptoms, diagnose
 from tunewright.evaluate.figure_text import draw_text
-from tunewright.evaluate.opponents import strongest_on_validation
+from tunewright.evaluate.opponents import describe_strongest, strongest_on_validation
 from tunewright.evaluate.resample import sample_rows
 from tunewright.evaluate.retention import LANGUAGES, check_retention
 from tunewright.evaluate.score import choose_primary, fitting_metrics, measure, score
-from tunewright.evaluate.verdict import UNTOUCHED_BASE, judge, show_value
-from tunewright.types import AnsweredRow, Check, Choice, Preferred, Report, Retention, Tell, Text, Verdict, tell_nobody
+from tunewright.evaluate.verdict import UNTOUCHED_BASE, judge
+from tunewright.types import (
+    AnsweredRow,
+    Cause,
+    Check,
+    Diagnosis,
+    Preferred,
+    Report,
+    Retention,
+    Tell,
+    Text,
+    Verdict,
+    tell_nobody,
+)
 
 if TYPE_CHECKING:
     from tunewright.types import Ints
@@ -95,6 +107,7 @@ def evaluate_preferences(  # noqa: PLR0913 - collaborators are arguments
         checks,
         is_behind=is_behind,
     )
+    symptoms = _symptoms(metric, verdict, scored["validation"], strongest, curves or Curves())
     drawn = {"seed": config.seed, "num_resamples": config.resamples}
     tell("scores", 1, 1, "")
     return Report(
@@ -107,12 +120,10 @@ def evaluate_preferences(  # noqa: PLR0913 - collaborators are arguments
         validation=scored["validation"],
         thresholds={},
         verdict=verdict,
-        diagnosis=diagnose(
-            _symptoms(metric, verdict, scored["validation"], strongest, curves or Curves()), command, run
-        ),
+        diagnosis=_diagnosed(symptoms, checks, command, run),
         figures=draw_text({}, UNTOUCHED_BASE, {"reference": right, **said} if said else {}, retained),
         worst=(),
-        choices=(primary, _strongest_choice(strongest, scored["validation"], metric)),
+        choices=(primary, describe_strongest(strongest, scored["validation"], metric)),
         answered=_answered(asked, prompts, right, said),
     )
 
@@ -147,6 +158,26 @@ def _with_checks(verdict: Verdict, checks: Sequence[Check], *, is_behind: bool) 
     return replace(verdict, outcome=outcome, sentence=sentence, checks=tuple(checks))
 
 
+CAUSES: Mapping[str, Cause] = {
+    "stop_rate": "does not stop", "repetition": "repeats itself", "retention_en": "forgot too much",
+    "retention_zh": "forgot too much",
+}  # fmt: skip
+"""A failed check of what is written -> what ails the model; any other means that it went too far from its base, too."""
+
+NEARER = "task=prefer task.beta=0.5"
+
+
+def _diagnosed(symptoms: Symptoms, checks: Sequence[Check], command: str, run: str) -> Diagnosis:
+    """What the preferences show; where they show nothing wrong, what its own answers do."""
+    found = diagnose(symptoms, command, run)
+    failed = [check for check in checks if not check.passed]
+    if found.cause != "fine" or not failed:
+        return found
+    cause = next((CAUSES[check.name] for check in failed if check.name in CAUSES), "over-fit")
+    told = f"its own answers fail {name_checks(failed)}: more of task.beta keeps it nearer to its base"
+    return Diagnosis(cause, (told, *found.evidence), f"{command} {NEARER}")
+
+
 def _symptoms(
     metric: str,
     verdict: Verdict,
@@ -165,20 +196,6 @@ def _symptoms(
         difference=hardest.difference if hardest else 0.0,
         smallest_detectable=hardest.smallest_detectable if hardest else 0.0,
         curves=curves,
-    )
-
-
-def _strongest_choice(
-    strongest: Sequence[str], validation: Mapping[str, Mapping[str, float | None]], metric: str
-) -> Choice:
-    path = "evaluate.strongest_baseline"
-    value = validation.get(strongest[0], {}).get(metric) if len(strongest) == 1 else None
-    if value is None:
-        return Choice(
-            path, tuple(strongest), "there is no validation score to choose by: all of them have to be beaten"
-        )
-    return Choice(
-        path, strongest[0], f"{show_value(metric, value)} {metric} on the validation rows, the most of the baselines"
     )
 
 

@@ -20,10 +20,10 @@ from tunewright.evaluate.config import Evaluate
 from tunewright.evaluate.diagnose import Curves, Symptoms, diagnose
 from tunewright.evaluate.metric._entities import count_spans
 from tunewright.evaluate.metric.base import f1, precision, recall
-from tunewright.evaluate.opponents import choose_opponents, strongest_on_validation
+from tunewright.evaluate.opponents import choose_opponents, describe_strongest, strongest_on_validation
 from tunewright.evaluate.resample import sample_rows
 from tunewright.evaluate.score import choose_primary, fitting_metrics, measure, score
-from tunewright.evaluate.verdict import UNTOUCHED_BASE, judge, show_value
+from tunewright.evaluate.verdict import UNTOUCHED_BASE, judge
 from tunewright.types import Choice, Report, Span, Spans, Tell, Verdict, WorstRow, tell_nobody
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def evaluate_spans(  # noqa: PLR0913 - collaborators are arguments
         diagnosis=diagnose(_symptoms(metric, verdict, rows, scored, strongest, known, curves), command, run),
         figures={"span_errors": {name: count_errors(answer, right) for name, answer in found["test"].items()}},
         worst=find_worst_spans(tuned, right, texts("test"), config.worst_rows),
-        choices=(primary, chosen, _strongest_choice(strongest, scored["validation"], metric)),
+        choices=(primary, chosen, describe_strongest(strongest, scored["validation"], metric)),
     )
 
 
@@ -227,18 +227,4 @@ def _symptoms(
         difference=hardest.difference if hardest else 0.0,
         smallest_detectable=hardest.smallest_detectable if hardest else 0.0,
         curves=curves,
-    )
-
-
-def _strongest_choice(
-    strongest: Sequence[str], validation: Mapping[str, Mapping[str, float | None]], metric: str
-) -> Choice:
-    path = "evaluate.strongest_baseline"
-    value = validation.get(strongest[0], {}).get(metric) if len(strongest) == 1 else None
-    if value is None:
-        return Choice(
-            path, tuple(strongest), "there is no validation score to choose by: all of them have to be beaten"
-        )
-    return Choice(
-        path, strongest[0], f"{show_value(metric, value)} {metric} on the validation rows, the most of the baselines"
     )

@@ -250,3 +250,16 @@ def test_what_waits_on_the_drive_comes_back_as_it_was() -> None:
     kept = keep_examples(pieces, scratch)
     assert list(kept) == pieces
     assert list(kept_examples(scratch)) == pieces
+
+
+def test_long_rows_are_read_few_at_once() -> None:
+    import pyarrow as pa
+
+    from tunewright.adapt import encode
+
+    rows = pa.table({"text": ["x" * 1_000_000] * 40})
+    sizes = [piece.num_rows for piece in encode._pieces(rows)]
+    assert sum(sizes) == 40
+    assert max(sizes) <= 17
+    assert [piece.num_rows for piece in encode._pieces(pa.table({"text": ["x"] * 5000}))] == [2048, 2048, 904]
+    assert list(encode._pieces(rows.slice(0, 0))) == []
