@@ -70,10 +70,10 @@ def encode(tokenizer: Any, sentences: Sequence[Sentence]) -> tuple[Any, torch.Te
     return inputs, tags
 
 
-def train(model: Any, tokenizer: Any, sentences: Sequence[Sentence], epochs: int) -> list[float]:
+def train(model: Any, tokenizer: Any, sentences: Sequence[Sentence], epochs: int, lr: float = 1e-4) -> list[float]:
     """The mean loss of each pass; the head of ``model`` says which of both jobs it is."""
     labels_words = model.config.num_labels == len(TAGS)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
     means = []
     for epoch in range(epochs):
         model.train()

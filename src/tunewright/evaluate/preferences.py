@@ -173,7 +173,7 @@ def _diagnosed(symptoms: Symptoms, checks: Sequence[Check], command: str, run: s
     failed = [check for check in checks if not check.passed]
     if found.cause != "fine" or not failed:
         return found
-    cause = next((CAUSES[check.name] for check in failed if check.name in CAUSES), "over-fit")
+    cause: Cause = next((CAUSES[check.name] for check in failed if check.name in CAUSES), "over-fit")
     told = f"its own answers fail {name_checks(failed)}: more of task.beta keeps it nearer to its base"
     return Diagnosis(cause, (told, *found.evidence), f"{command} {NEARER}")
 

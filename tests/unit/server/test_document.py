@@ -71,7 +71,7 @@ def generating(tiny_llama_folder: Path) -> Model:
 @pytest.mark.parametrize("model", ["generating", "labelling"])
 def test_generated_requests(model: str, serve: Serve, request: pytest.FixtureRequest) -> None:
     with serve(request.getfixturevalue(model), **LIMITS) as address:
-        statuses = bombard(address, 100)
+        statuses = bombard(address, 250)
         assert httpx2.get(f"{address}/health").status_code == 200
     assert statuses[200] > 10
     assert statuses[400] > 10
